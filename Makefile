@@ -1,0 +1,29 @@
+# Everything from nothing on a machine with Python >= 3.11: `make copy` and `make test`.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: copy test lint figures clean
+
+copy: .venv/experiments.stamp
+	$(BIN)/python -m experiments.copy_task --backend jax
+
+test: lint
+	$(BIN)/python -m pytest
+
+lint: .venv/test.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# A stamp is newer than the files that decide what is installed, so a second call installs nothing.
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "jaxrnn needs Python >= 3.11; name one: make PYTHON=python3.11")'
+	$(PYTHON) -m venv .venv
+
+.venv/%.stamp: .venv/bin/python pyproject.toml constraints.txt
+	$(PIP) -e '.[$*]'
+	@touch $@
+
+clean:
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis

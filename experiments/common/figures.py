@@ -1,0 +1,82 @@
+"""The look of the figures, and the parts that several experiments draw.
+
+A figure is drawn from the contents of results.json alone, so it can be redrawn without training.
+"""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from experiments.common.results import write_atomically
+
+mpl.use("Agg")
+# Okabe & Ito's palette, which colour-blind readers can tell apart.
+PALETTE = ("#D55E00", "#E69F00", "#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#000000")
+STYLE = {
+    "font.size": 12,
+    "axes.titlesize": 13,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.25,
+    "lines.linewidth": 2.0,
+    "legend.frameon": False,
+    "figure.constrained_layout.use": True,
+    "savefig.dpi": 110,
+}
+LINE_STYLES = {"jax": "-", "torch": (0, (2, 2)), "numpy": ":"}
+
+
+def panels(rows: int, columns: int, title: str) -> tuple[Figure, np.ndarray]:
+    """A figure with a grid of panels in the house style."""
+    with mpl.rc_context(STYLE):
+        figure, axes = plt.subplots(rows, columns, figsize=(5.6 * columns, 3.8 * rows))
+        figure.suptitle(title, fontweight="bold")
+    return figure, np.atleast_1d(axes)
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a PNG atomically, without the date or versions that would change its bytes."""
+    with mpl.rc_context(STYLE):
+        write_atomically(path, lambda name: figure.savefig(name, metadata={"Software": None}))
+    plt.close(figure)
+
+
+def draw_lines(
+    axes: Axes, runs: Sequence[dict], part: str, x: str, y: str, color: str, label: str | None, **style: Any
+) -> None:
+    """Mean of the runs' ``part[y]`` over ``part[x]``, and the spread from lowest to highest."""
+    curves = [
+        (np.array(run[part][x], float), np.array(run[part][y], float))
+        for run in runs
+        if any(value is not None for value in run[part][y])
+    ]
+    if not curves:
+        return
+    longest = max((xs for xs, _ in curves), key=len)
+    stacked = np.full((len(curves), len(longest)), np.nan)
+    for row, (_, ys) in zip(stacked, curves, strict=True):
+        row[: len(ys)] = ys
+    kept = ~np.isnan(stacked).all(axis=0)
+    xs, stacked = longest[kept], stacked[:, kept]
+    marker = "o" if len(xs) == 1 else None
+    axes.plot(xs, np.nanmean(stacked, axis=0), color=color, label=label, marker=marker, **style)
+    if len(curves) > 1:
+        low, high = np.nanmin(stacked, axis=0), np.nanmax(stacked, axis=0)
+        axes.fill_between(xs, low, high, color=color, alpha=0.2, linewidth=0)
+
+
+def draw_baseline(axes: Axes, value: float, label: str = "memoryless baseline") -> None:
+    """A horizontal dashed line."""
+    axes.axhline(value, color="0.35", linestyle="--", linewidth=1.2, label=label, zorder=1)
+
+
+def select(runs: Iterable[dict], **wanted: Any) -> list[dict]:
+    """The runs whose fields have the wanted values."""
+    return [run for run in runs if all(run[key] == value for key, value in wanted.items())]

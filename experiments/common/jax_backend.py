@@ -1,0 +1,100 @@
+"""Recipes carried out by jaxrnn: one compiled chunk of steps, vmapped over seeds."""
+
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+import optax
+
+import jaxrnn
+from experiments.common.recipe import Recipe, Weights
+from jaxrnn import initializers, training
+from jaxrnn.tasks import Batch
+
+
+def build_model(recipe: Recipe) -> jaxrnn.SequenceModel:
+    """The model of a recipe, with its initialisers."""
+    init = initializers.uniform(recipe.hidden)
+    recurrent_init = getattr(initializers, recipe.recurrent_init)
+    cell = jaxrnn.VanillaCell(
+        recipe.hidden,
+        activation=recipe.activation,
+        kernel_init=init,
+        recurrent_kernel_init=(
+            init if recipe.recurrent_init == "uniform" else recurrent_init()
+        ),
+        bias_init=init,
+    )
+    return jaxrnn.SequenceModel(
+        cell,
+        num_outputs=recipe.task.num_outputs,
+        last_only=recipe.is_regression,
+        kernel_init=init,
+        bias_init=init,
+    )
+
+
+def build_loss(recipe: Recipe) -> training.Loss:
+    """Cross-entropy of one-hot tokens, or the squared error of a regression."""
+    model = build_model(recipe)
+    if recipe.is_regression:
+        return training.regression_loss(model)
+    return training.classification_loss(model, recipe.task.num_inputs)
+
+
+def build_optimizer(recipe: Recipe) -> optax.GradientTransformation:
+    """Clipping, Adam, and the projection last."""
+    optimizer = training.adam(recipe.lr, recipe.clip_norm, recipe.recurrent_lr)
+    if recipe.retraction is None:
+        return optimizer
+    projection = jaxrnn.project_recurrent(recipe.retraction, every=recipe.project_every)
+    return optax.chain(optimizer, projection)
+
+
+def initial_weights(recipe: Recipe, seed: int) -> Weights:
+    """Fresh weights in the letters of the equations."""
+    dummy = np.zeros((1, 1, recipe.task.num_inputs), np.float32)
+    variables = build_model(recipe).init(jax.random.key(seed), dummy)
+    return jaxrnn.convert.to_weights(variables["params"])
+
+
+class JaxTrainer:
+    """S seeds in training; a leading axis S on everything when there are several."""
+
+    def __init__(self, recipe: Recipe, weights: Sequence[Weights]) -> None:
+        loss, optimizer = build_loss(recipe), build_optimizer(recipe)
+        chunk = training.make_train_chunk(loss, optimizer, recipe.track_every)
+        self._several = len(weights) > 1
+        create = lambda params: training.TrainState.create(params, optimizer)  # noqa: E731
+        if self._several:
+            chunk, loss, create = jax.vmap(chunk), jax.vmap(loss), jax.vmap(create)
+        self._chunk = jax.jit(chunk, donate_argnums=0)
+        self._loss = jax.jit(loss)
+        stacked = {name: self._stack([w[name] for w in weights]) for name in weights[0]}
+        self._state = create(jaxrnn.convert.from_weights(stacked))
+
+    def train(self, batches: Sequence[Batch]) -> training.Measurements:
+        """Train each seed on its chunk of K batches; (S, K) arrays."""
+        self._state, measured = self._chunk(self._state, self._stack_batches(batches))
+        return training.Measurements(*(self._per_seed(column) for column in measured))
+
+    def evaluate(self, batches: Sequence[Batch]) -> tuple[np.ndarray, np.ndarray]:
+        """Loss and accuracy (S,) of each seed on its one large batch."""
+        value, accuracy = self._loss(self._state.params, self._stack_batches(batches))
+        return self._per_seed(value), self._per_seed(accuracy)
+
+    def diverged(self) -> np.ndarray:
+        """(S,) bool."""
+        return self._per_seed(self._state.diverged)
+
+    def _stack(self, arrays: Sequence[np.ndarray]) -> np.ndarray:
+        return np.stack(arrays) if self._several else arrays[0]
+
+    def _stack_batches(self, batches: Sequence[Batch]) -> Batch:
+        return Batch(*(self._stack(arrays) for arrays in zip(*batches, strict=True)))
+
+    def _per_seed(self, array: jax.Array) -> np.ndarray:
+        return np.asarray(array) if self._several else np.asarray(array)[None]
+
+
+make_trainer = JaxTrainer

@@ -1,0 +1,81 @@
+"""How one method trains: all that a backend needs to build its model and its optimizer."""
+
+import importlib
+import importlib.util
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, Protocol
+
+import numpy as np
+
+from jaxrnn.tasks import Batch, Task
+
+Weights = dict[str, np.ndarray]
+BACKENDS = {"jax": "experiments.common.jax_backend", "torch": "experiments.common.torch_backend"}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A model for a task, and how it is trained.
+
+    Attributes:
+      task: what is learnt; a task with one output is a regression read out at the last step.
+      hidden: N.
+      activation: phi.
+      recurrent_init: the initialiser of W_hh, by name; everything else is drawn from ±1/√N.
+      lr, recurrent_lr: Adam's rate, and that of W_hh where it differs.
+      clip_norm: global norm to clip gradients to; 0: none.
+      retraction: the projection of W_hh by name; None: never projected.
+      project_every: steps between projections.
+      track_every: steps between measurements of the spectral norm.
+    """
+
+    task: Task
+    hidden: int
+    activation: str = "tanh"
+    recurrent_init: str = "uniform"
+    lr: float = 1e-3
+    recurrent_lr: float | None = None
+    clip_norm: float = 0.0
+    retraction: str | None = None
+    project_every: int = 1
+    track_every: int = 1
+
+    @property
+    def is_regression(self) -> bool:
+        """Whether the task asks for one real number per sequence."""
+        return self.task.num_outputs == 1
+
+
+class Trainer(Protocol):
+    """One method in training for S seeds at once."""
+
+    def train(self, batches: Sequence[Batch]) -> Any:
+        """Train each seed on its chunk of K batches; Measurements of (S, K) arrays."""
+
+    def evaluate(self, batches: Sequence[Batch]) -> tuple[np.ndarray, np.ndarray]:
+        """Loss and accuracy (S,) of each seed on its one large batch."""
+
+    def diverged(self) -> np.ndarray:
+        """(S,) bool: which seeds met a loss or gradient that was not finite."""
+
+
+class Backend(Protocol):
+    """What jax_backend and torch_backend offer."""
+
+    def initial_weights(self, recipe: Recipe, seed: int) -> Weights:
+        """Fresh weights in the letters of the equations."""
+
+    def make_trainer(self, recipe: Recipe, weights: Sequence[Weights]) -> Trainer:
+        """A trainer that starts from the weights of each seed."""
+
+
+def load_backend(name: str) -> ModuleType:
+    """Import a backend, and with it JAX or PyTorch, by its name."""
+    return importlib.import_module(BACKENDS[name])
+
+
+def is_installed(backend: str) -> bool:
+    """Whether the framework of a backend can be imported."""
+    return importlib.util.find_spec(backend) is not None

@@ -1,0 +1,29 @@
+from . import convert as convert
+from . import diagnostics as diagnostics
+from . import initializers as initializers
+from . import orthogonal as orthogonal
+from . import tasks as tasks
+from . import training as training
+from .cells import VanillaCell as VanillaCell
+from .model import SequenceModel as SequenceModel
+from .tasks import AddingTask as AddingTask
+from .tasks import CopyMemoryTask as CopyMemoryTask
+from .tasks import CopyTask as CopyTask
+from .training import TrainState as TrainState
+from .transforms import project_recurrent as project_recurrent
+
+__all__ = [
+    "AddingTask",
+    "CopyMemoryTask",
+    "CopyTask",
+    "SequenceModel",
+    "TrainState",
+    "VanillaCell",
+    "convert",
+    "diagnostics",
+    "initializers",
+    "orthogonal",
+    "project_recurrent",
+    "tasks",
+    "training",
+]

@@ -1,0 +1,111 @@
+"""The vanilla recurrent cell, h_t = phi(W_xh x_t + W_hh h_{t-1} + b_h), as a Flax linen cell.
+
+Parameters have the names and shapes of flax's SimpleCell, so a checkpoint of the one loads into
+the other: ``i/kernel`` (D, N) is W_xhᵀ, ``i/bias`` (N,) is b_h, ``h/kernel`` (N, N) is W_hhᵀ.
+modReLU adds ``modrelu_bias`` (N,).
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax.nn.initializers import Initializer
+from jaxtyping import Array, Float
+
+
+def leaky_relu(z: Float[Array, "..."]) -> Float[Array, "..."]:
+    """z where z > 0, else 0.01 z. Slope 0.01 at zero, as in PyTorch (jax.nn has 1 there)."""
+    return jnp.where(z > 0, z, 0.01 * z)
+
+
+def modrelu(z: Float[Array, "*batch N"], bias: Float[Array, " N"]) -> Float[Array, "*batch N"]:
+    """sign(z) · relu(|z| + b): ReLU on the modulus, which leaves the sign (Arjovsky et al. 2016).
+
+    With b = 0 it is the identity, so an orthogonal W_hh keeps the length of h at first.
+    """
+    return jnp.sign(z) * jax.nn.relu(jnp.abs(z) + bias)
+
+
+ACTIVATIONS: dict[str, Callable[..., Array]] = {
+    "tanh": jnp.tanh,
+    "relu": jax.nn.relu,
+    "leaky_relu": leaky_relu,
+    "modrelu": modrelu,
+    "identity": lambda z: z,
+}
+
+
+class VanillaCell(nn.RNNCellBase):
+    """h_t = phi(W_xh x_t + W_hh h_{t-1} + b_h), for ``SequenceModel`` and flax's ``nn.RNN``.
+
+        cell = VanillaCell(100, activation="relu", recurrent_kernel_init=initializers.identity())
+        outputs = nn.RNN(cell).apply(variables, inputs)  # (B, T, D) -> (B, T, N)
+
+    Attributes:
+      features: N, the number of hidden units.
+      activation: phi, a name in ``ACTIVATIONS``.
+      kernel_init, recurrent_kernel_init, bias_init: for W_xh, W_hh and b_h.
+      modrelu_bias_init: for b of modReLU; not used by other activations.
+      carry_init: for h_0.
+      dtype, param_dtype: of the computation (default: the inputs') and of the parameters.
+
+    Raises:
+      ValueError: an unknown activation.
+    """
+
+    features: int
+    activation: str = "tanh"
+    kernel_init: Initializer = nn.initializers.lecun_normal()
+    recurrent_kernel_init: Initializer = nn.initializers.orthogonal()
+    bias_init: Initializer = nn.initializers.zeros_init()
+    modrelu_bias_init: Initializer = nn.initializers.zeros_init()
+    carry_init: Initializer = nn.initializers.zeros_init()
+    dtype: Any = None
+    param_dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, carry: Float[Array, "*batch N"], inputs: Float[Array, "*batch D"]
+    ) -> tuple[Float[Array, "*batch N"], Float[Array, "*batch N"]]:
+        """One step: (h_{t-1}, x_t) → (h_t, h_t)."""
+        if self.activation not in ACTIVATIONS:
+            allowed = ", ".join(ACTIVATIONS)
+            raise ValueError(f"activation must be one of {allowed}, got {self.activation!r}")
+        shared = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        dense_i = nn.Dense(
+            self.features,
+            kernel_init=self.kernel_init,
+            bias_init=self.bias_init,
+            name="i",
+            **shared,
+        )
+        dense_h = nn.Dense(
+            self.features,
+            use_bias=False,
+            kernel_init=self.recurrent_kernel_init,
+            name="h",
+            **shared,
+        )
+        z = dense_i(inputs) + dense_h(carry)
+        phi = ACTIVATIONS[self.activation]
+        if self.activation == "modrelu":
+            bias = self.param(
+                "modrelu_bias", self.modrelu_bias_init, (self.features,), self.param_dtype
+            )
+            h = phi(z, bias.astype(z.dtype))
+        else:
+            h = phi(z)
+        return h, h
+
+    @nn.nowrap
+    def initialize_carry(self, rng: jax.Array, input_shape: tuple[int, ...]) -> Array:
+        """h_0 of shape (*batch, N) for inputs of shape (*batch, D)."""
+        dtype = self.dtype or self.param_dtype
+        return self.carry_init(rng, (*input_shape[:-1], self.features), dtype)
+
+    @property
+    def num_feature_axes(self) -> int:
+        """Trailing axes of the inputs that are features: one."""
+        return 1

@@ -1,0 +1,73 @@
+"""Initial weights for recurrent networks, as Flax initialisers ``(key, shape, dtype) -> array``.
+
+Kernels are stored (in, out). Each function returns an initialiser, as in
+``VanillaCell(100, recurrent_kernel_init=identity())``. Henaff's rotations, the identity and
+orthogonal matrices give W_hh singular values of one (times the scale), where BPTT keeps the length
+of a gradient.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from jax.nn.initializers import Initializer, glorot_normal
+from jax.nn.initializers import orthogonal as jax_orthogonal
+
+
+def uniform(num_units: int) -> Initializer:
+    """U(−1/√N, 1/√N), what torch.nn.RNN draws all its weights and biases from.
+
+    Args:
+      num_units: N, the number of hidden units.
+    """
+    bound = 1 / math.sqrt(num_units)
+
+    def init(key: jax.Array, shape, dtype=jnp.float32, out_sharding=None) -> jax.Array:
+        return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+    return init
+
+
+def xavier() -> Initializer:
+    """Normal with variance 2 / (in + out) (Glorot & Bengio 2010, eq. 12, the normal form)."""
+    return glorot_normal()
+
+
+def orthogonal(scale: float = 1.0) -> Initializer:
+    """``scale`` times an orthogonal matrix, uniform over the group (Saxe et al. 2014)."""
+    return jax_orthogonal(scale)
+
+
+def identity(scale: float = 1.0) -> Initializer:
+    """``scale`` · I: with ReLU and scale 1, the IRNN (Le, Jaitly & Hinton 2015)."""
+
+    def init(key: jax.Array, shape, dtype=jnp.float32, out_sharding=None) -> jax.Array:
+        _check_square(shape, "identity")
+        return jnp.broadcast_to(scale * jnp.eye(shape[-1], dtype=dtype), shape)
+
+    return init
+
+
+def henaff() -> Initializer:
+    """Block-diagonal 2×2 rotations by angles uniform in (−π, π) (Henaff, Szlam & LeCun 2016).
+
+    The last unit of an odd N is left alone (a 1×1 block of one).
+    """
+
+    def init(key: jax.Array, shape, dtype=jnp.float32, out_sharding=None) -> jax.Array:
+        _check_square(shape, "henaff")
+        *batch, N, _ = shape
+        angles = jax.random.uniform(key, (*batch, N // 2), dtype, -math.pi, math.pi)
+        even = 2 * jnp.arange(N // 2)
+        W = jnp.broadcast_to(jnp.eye(N, dtype=dtype), shape)
+        W = W.at[..., even, even].set(jnp.cos(angles))
+        W = W.at[..., even + 1, even + 1].set(jnp.cos(angles))
+        W = W.at[..., even, even + 1].set(-jnp.sin(angles))
+        return W.at[..., even + 1, even].set(jnp.sin(angles))
+
+    return init
+
+
+def _check_square(shape: tuple[int, ...], name: str) -> None:
+    if len(shape) < 2 or shape[-1] != shape[-2]:
+        raise ValueError(f"{name} initialises square (..., N, N) matrices, got shape {shape}")

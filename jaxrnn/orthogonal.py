@@ -1,0 +1,94 @@
+"""Retractions: maps from a square matrix W to an orthogonal matrix near it.
+
+An optimizer step moves W_hh off the orthogonal group; a retraction puts it back. All take
+(..., N, N), leading dimensions being a batch of matrices, and return the same shape and dtype.
+
+    name                    result                                        nearest?
+    qr                      Q·diag(s) of W = QR, s = sign of diag(R)      no, but unique and cheap
+    polar                   U Vᵀ of W = U Σ Vᵀ                            yes, in Frobenius norm
+    qr_unsigned             Q of W = QR, signs as the library leaves them no: shows what goes wrong
+    gram_schmidt            column by column, against the original column no: loses orthogonality
+    modified_gram_schmidt   column by column, against what is left of it  no: loses less of it
+    cholesky                W R⁻¹ with WᵀW = RᵀR                          no: squares the condition
+
+In exact arithmetic qr, gram_schmidt, modified_gram_schmidt and cholesky are the same matrix: the
+QR factor whose R has a positive diagonal, which is unique for an invertible W. They differ in
+rounding only (Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., ch. 19).
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+Retraction = Callable[[Float[Array, "*batch N N"]], Float[Array, "*batch N N"]]
+
+
+def qr(W: Float[Array, "*batch N N"]) -> Float[Array, "*batch N N"]:
+    """Sign-corrected QR: Q·diag(s) with W = QR, s_j = −1 where R_jj < 0 and +1 otherwise.
+
+    The sign rule makes Q unique, hence continuous in W and equal across libraries. It is +1, not
+    sign(0) = 0, at R_jj = 0, so a singular W still gets an orthogonal Q.
+    """
+    Q, R = jnp.linalg.qr(W)
+    diagonal = jnp.diagonal(R, axis1=-2, axis2=-1)
+    return Q * jnp.where(diagonal < 0, -1, 1).astype(W.dtype)[..., None, :]
+
+
+def polar(W: Float[Array, "*batch N N"]) -> Float[Array, "*batch N N"]:
+    """The orthogonal polar factor U Vᵀ of W = U Σ Vᵀ: the nearest orthogonal matrix.
+
+    Nearest in every unitarily invariant norm (Fan & Hoffman 1955, Proc. AMS 6).
+    """
+    U, _, Vt = jnp.linalg.svd(W, full_matrices=False)
+    return U @ Vt
+
+
+def qr_unsigned(W: Float[Array, "*batch N N"]) -> Float[Array, "*batch N N"]:
+    """Q of W = QR without the sign rule. Not a retraction: it moves even an orthogonal W."""
+    return jnp.linalg.qr(W)[0]
+
+
+def _by_columns(orthogonalize: Callable, W: Array) -> Array:
+    """Build Q column by column; ``orthogonalize(Q, column)`` removes what Q already spans."""
+
+    def add_column(j: Array, Q: Array) -> Array:
+        column = orthogonalize(Q, W[:, j])
+        return Q.at[:, j].set(column / jnp.linalg.norm(column))
+
+    # Columns of Q not yet built are zero, so products with the whole of Q ignore them.
+    return jax.lax.fori_loop(0, W.shape[-1], add_column, jnp.zeros_like(W))
+
+
+def gram_schmidt(W: Float[Array, "*batch N N"]) -> Float[Array, "*batch N N"]:
+    """Classical Gram–Schmidt: q_j ∝ w_j − Q Qᵀ w_j. NaN where columns are dependent."""
+
+    def orthogonalize(Q: Array, column: Array) -> Array:
+        return column - Q @ (Q.T @ column)
+
+    return jnp.vectorize(lambda M: _by_columns(orthogonalize, M), signature="(n,n)->(n,n)")(W)
+
+
+def modified_gram_schmidt(W: Float[Array, "*batch N N"]) -> Float[Array, "*batch N N"]:
+    """Modified Gram–Schmidt: each q_i is removed from what the earlier ones have left of w_j."""
+
+    def orthogonalize(Q: Array, column: Array) -> Array:
+        def remove(i: Array, rest: Array) -> Array:
+            return rest - Q[:, i] * (Q[:, i] @ rest)
+
+        return jax.lax.fori_loop(0, Q.shape[1], remove, column)
+
+    return jnp.vectorize(lambda M: _by_columns(orthogonalize, M), signature="(n,n)->(n,n)")(W)
+
+
+def cholesky(W: Float[Array, "*batch N N"]) -> Float[Array, "*batch N N"]:
+    """Cholesky QR: Q = W R⁻¹ with WᵀW = RᵀR. NaN where WᵀW is not numerically positive."""
+    L = jnp.linalg.cholesky(W.mT @ W)
+    return jax.lax.linalg.triangular_solve(L, W, left_side=False, lower=True, transpose_a=True)
+
+
+RETRACTIONS: dict[str, Retraction] = {
+    function.__name__: function
+    for function in (qr, polar, qr_unsigned, gram_schmidt, modified_gram_schmidt, cholesky)
+}

@@ -1,0 +1,155 @@
+"""Synthetic tasks that need a long memory, as batches of NumPy arrays.
+
+A task knows neither JAX nor PyTorch: both train on the same bytes for the same Generator. Each has
+a baseline, the loss of the best answer that remembers nothing.
+
+    task         inputs                          targets                          baseline
+    copy         (B, 2L+1) tokens 0..8           (B, 2L+1) classes 0..8           L ln 8 / (2L+1)
+    copy memory  (B, delay+20) tokens 0..9       (B, delay+20) classes 0..8       10 ln 8 / (delay+20)
+    adding       (B, T, 2) numbers and markers   (B,) sums                        1/6
+"""
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+NUM_SYMBOLS = 8
+BLANK = 8
+MARKER = 9
+
+
+class Batch(NamedTuple):
+    """Inputs and targets; the leading axis is B, or (K, B) for a chunk of K steps."""
+
+    inputs: np.ndarray
+    targets: np.ndarray
+
+
+class Task(Protocol):
+    """What every task offers. Classification tasks have integer inputs (tokens) and targets."""
+
+    @property
+    def num_inputs(self) -> int:
+        """D: the number of input features, or of different tokens."""
+
+    @property
+    def num_outputs(self) -> int:
+        """C: the number of classes, or of real outputs."""
+
+    @property
+    def baseline(self) -> float:
+        """The loss of the best answer that remembers nothing."""
+
+    def sample(self, rng: np.random.Generator, *shape: int) -> Batch:
+        """Fresh sequences, ``shape`` of them: (B,), or (K, B) for a chunk."""
+
+
+@dataclass(frozen=True)
+class CopyTask:
+    """L symbols, a delimiter, then L blanks during which the symbols are asked for in order.
+
+    Inputs: s_1 … s_L 8 8 … 8 (length 2L+1; the delimiter and the blanks share token 8).
+    Targets: 8 for L+1 steps, then s_1 … s_L. Cross-entropy is averaged over all 2L+1 steps.
+
+    Attributes:
+      seq_len: L, the number of symbols to remember.
+    """
+
+    seq_len: int = 10
+    num_inputs: int = NUM_SYMBOLS + 1
+    num_outputs: int = NUM_SYMBOLS + 1
+
+    def __post_init__(self) -> None:
+        _check_at_least("seq_len", self.seq_len, 1)
+
+    @property
+    def baseline(self) -> float:
+        """L ln 8 / (2L+1): blanks foreseen, symbols guessed."""
+        return self.seq_len * math.log(NUM_SYMBOLS) / (2 * self.seq_len + 1)
+
+    def sample(self, rng: np.random.Generator, *shape: int) -> Batch:
+        """Tokens and classes, int32, (*shape, 2L+1) each."""
+        L = self.seq_len
+        symbols = rng.integers(0, NUM_SYMBOLS, (*shape, L), dtype=np.int32)
+        inputs = np.full((*shape, 2 * L + 1), BLANK, np.int32)
+        targets = inputs.copy()
+        inputs[..., :L] = symbols
+        targets[..., L + 1 :] = symbols
+        return Batch(inputs, targets)
+
+
+@dataclass(frozen=True)
+class CopyMemoryTask:
+    """Ten symbols to remember over a long delay (Hochreiter & Schmidhuber 1997; Arjovsky 2016).
+
+    Inputs: s_1 … s_10, ``delay`` blanks of which the last is the marker 9, then ten blanks.
+    Targets: 8 for delay+10 steps, then s_1 … s_10. Cross-entropy over all delay+20 steps.
+
+    Attributes:
+      delay: steps between the last symbol and the first answer.
+    """
+
+    delay: int = 100
+    num_inputs: int = NUM_SYMBOLS + 2
+    num_outputs: int = NUM_SYMBOLS + 1
+
+    def __post_init__(self) -> None:
+        _check_at_least("delay", self.delay, 1)
+
+    @property
+    def baseline(self) -> float:
+        """10 ln 8 / (delay + 20)."""
+        return 10 * math.log(NUM_SYMBOLS) / (self.delay + 20)
+
+    def sample(self, rng: np.random.Generator, *shape: int) -> Batch:
+        """Tokens and classes, int32, (*shape, delay+20) each."""
+        symbols = rng.integers(0, NUM_SYMBOLS, (*shape, 10), dtype=np.int32)
+        inputs = np.full((*shape, self.delay + 20), BLANK, np.int32)
+        targets = inputs.copy()
+        inputs[..., :10] = symbols
+        inputs[..., self.delay + 9] = MARKER
+        targets[..., -10:] = symbols
+        return Batch(inputs, targets)
+
+
+@dataclass(frozen=True)
+class AddingTask:
+    """Add the two marked numbers of a sequence (Hochreiter & Schmidhuber 1997).
+
+    Inputs: T steps of (number uniform in [0, 1), marker); one marker is 1 in the first half of the
+    steps and one in the second, the others 0. Targets: the sum of the two marked numbers.
+
+    Attributes:
+      seq_len: T, at least 2.
+    """
+
+    seq_len: int = 150
+    num_inputs: int = 2
+    num_outputs: int = 1
+
+    def __post_init__(self) -> None:
+        _check_at_least("seq_len", self.seq_len, 2)
+
+    @property
+    def baseline(self) -> float:
+        """1/6, the variance of the sum of two uniform numbers: always answer 1."""
+        return 1 / 6
+
+    def sample(self, rng: np.random.Generator, *shape: int) -> Batch:
+        """Inputs (*shape, T, 2) and targets (*shape,), both float32."""
+        T = self.seq_len
+        numbers = rng.random((*shape, T), dtype=np.float32)
+        first = rng.integers(0, T // 2, (*shape, 1))
+        second = rng.integers(T // 2, T, (*shape, 1))
+        markers = np.zeros((*shape, T), np.float32)
+        np.put_along_axis(markers, first, 1.0, axis=-1)
+        np.put_along_axis(markers, second, 1.0, axis=-1)
+        inputs = np.stack([numbers, markers], axis=-1)
+        return Batch(inputs, (numbers * markers).sum(axis=-1))
+
+
+def _check_at_least(name: str, value: int, least: int) -> None:
+    if value < least:
+        raise ValueError(f"{name} must be at least {least}, got {value}")

@@ -1,0 +1,177 @@
+"""Training any Flax model by a jitted chunk of Optax steps.
+
+    state, measured = chunk(state, batches)      # K steps in one lax.scan, the state donated
+
+One compiled loop over many steps beats one call per step. Every step records the loss, the accuracy
+and the gradient norm before any clipping; spectral norm and orthogonality error of the recurrent
+kernels, which cost a singular value decomposition, come at every k-th step.
+
+A step whose loss or gradient is not finite is not applied, and neither is any step after it.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import linen as nn
+from flax import struct
+from jaxtyping import Array, Float
+
+from jaxrnn.diagnostics import recurrent_diagnostics
+from jaxrnn.paths import is_recurrent_kernel, named_leaves
+
+Loss = Callable[[Any, Any], tuple[Float[Array, ""], Float[Array, ""]]]
+
+
+class TrainState(struct.PyTreeNode):
+    """Everything that a step reads and writes.
+
+    Attributes:
+      params: the model's parameters.
+      opt_state: the Optax state.
+      step: steps applied so far.
+      diverged: whether a loss or gradient was not finite; ``step`` then names that step, and
+        ``params`` are those before it.
+    """
+
+    params: Any
+    opt_state: Any
+    step: jax.Array
+    diverged: jax.Array
+
+    @classmethod
+    def create(cls, params: Any, optimizer: optax.GradientTransformation) -> "TrainState":
+        """The state before the first step. It copies ``params``, since a chunk donates its state."""
+        return cls(
+            params=jax.tree.map(jnp.array, params),
+            opt_state=optimizer.init(params),
+            step=jnp.zeros([], jnp.int32),
+            diverged=jnp.zeros([], bool),
+        )
+
+
+class Measurements(NamedTuple):
+    """What a step measured; with a leading axis K from a chunk.
+
+    Loss, accuracy (NaN for regression) and the unclipped gradient norm are those before the update;
+    spectral norm and orthogonality error are of W_hh after it, NaN at steps that were not tracked.
+    """
+
+    loss: Any
+    accuracy: Any
+    grad_norm: Any
+    spectral_norm: Any
+    orthogonality_error: Any
+
+
+def classification_loss(model: nn.Module, num_tokens: int) -> Loss:
+    """Mean cross-entropy (nats) and accuracy over all B·T predictions.
+
+    The loss takes (params, (tokens (B, T), classes (B, T))); tokens enter as one-hot vectors of
+    ``num_tokens`` = D features.
+    """
+
+    def loss(params: Any, batch: Any) -> tuple[jax.Array, jax.Array]:
+        tokens, classes = batch
+        dtype = jax.tree.leaves(params)[0].dtype
+        logits = model.apply({"params": params}, jax.nn.one_hot(tokens, num_tokens, dtype=dtype))
+        losses = optax.softmax_cross_entropy_with_integer_labels(logits, classes)
+        return losses.mean(), (logits.argmax(-1) == classes).mean()
+
+    return loss
+
+
+def regression_loss(model: nn.Module) -> Loss:
+    """Mean squared error of a model with one output, (B, 1), against targets (B,); accuracy NaN."""
+
+    def loss(params: Any, batch: Any) -> tuple[jax.Array, jax.Array]:
+        inputs, targets = batch
+        dtype = jax.tree.leaves(params)[0].dtype
+        outputs = model.apply({"params": params}, inputs.astype(dtype))
+        return jnp.mean((outputs[..., 0] - targets) ** 2), jnp.asarray(jnp.nan)
+
+    return loss
+
+
+def adam(
+    lr: float, clip_norm: float = 0.0, recurrent_lr: float | None = None
+) -> optax.GradientTransformation:
+    """Clipping by global norm (0: none), then Adam, W_hh at a rate of its own if one is given."""
+    if recurrent_lr is None:
+        optimizer = optax.adam(lr)
+    else:
+
+        def groups(params: Any) -> Any:
+            names = [
+                "recurrent" if is_recurrent_kernel(path, leaf) else "rest"
+                for path, leaf in named_leaves(params)
+            ]
+            return jax.tree.unflatten(jax.tree.structure(params), names)
+
+        rates = {"recurrent": optax.adam(recurrent_lr), "rest": optax.adam(lr)}
+        optimizer = optax.partition(rates, groups)
+    return optax.chain(optax.clip_by_global_norm(clip_norm), optimizer) if clip_norm else optimizer
+
+
+def make_train_step(
+    loss: Loss, optimizer: optax.GradientTransformation
+) -> Callable[[TrainState, Any], tuple[TrainState, Measurements]]:
+    """One step (state, batch) → (state, measurements), to be jitted, scanned or vmapped.
+
+    The step measures loss, accuracy and gradient norm; see ``make_train_chunk`` for the rest.
+    """
+    grad = jax.value_and_grad(loss, has_aux=True)
+
+    def step(state: TrainState, batch: Any) -> tuple[TrainState, Measurements]:
+        (value, accuracy), grads = grad(state.params, batch)
+        grad_norm = optax.tree.norm(grads)
+        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        diverged = state.diverged | ~jnp.isfinite(value) | ~jnp.isfinite(grad_norm)
+        stepped = TrainState(params, opt_state, state.step + 1, diverged)
+        kept = state.replace(diverged=diverged)
+        new = jax.tree.map(lambda a, b: jnp.where(diverged, a, b), kept, stepped)
+        return new, Measurements(value, accuracy, grad_norm, jnp.nan, jnp.nan)
+
+    return step
+
+
+def make_train_chunk(
+    loss: Loss, optimizer: optax.GradientTransformation, track_every: int = 1
+) -> Callable[[TrainState, Any], tuple[TrainState, Measurements]]:
+    """K steps (state, batches) → (state, measurements), the batches and results with a leading K.
+
+    Jit it with the state donated, as in ``jax.jit(chunk, donate_argnums=0)``; vmap it for seeds.
+
+    Args:
+      loss: (params, batch) → (loss, accuracy).
+      optimizer: any Optax chain.
+      track_every: k, spectral norm and orthogonality error at every k-th step, the chunk's last
+        always among them.
+
+    Raises:
+      ValueError: track_every < 1.
+    """
+    if track_every < 1:
+        raise ValueError(f"track_every must be at least 1, got {track_every}")
+    step = make_train_step(loss, optimizer)
+
+    def untracked(params: Any) -> Any:
+        shapes = jax.eval_shape(recurrent_diagnostics, params)
+        return jax.tree.map(lambda leaf: jnp.full(leaf.shape, jnp.nan, leaf.dtype), shapes)
+
+    def tracked_step(state: TrainState, indexed: Any) -> tuple[TrainState, Measurements]:
+        steps_left, batch = indexed
+        state, measured = step(state, batch)
+        # The step's place in the chunk is the same for all seeds, so the branch survives vmap.
+        is_tracked = steps_left % track_every == 0
+        norm, error = jax.lax.cond(is_tracked, recurrent_diagnostics, untracked, state.params)
+        return state, measured._replace(spectral_norm=norm, orthogonality_error=error)
+
+    def chunk(state: TrainState, batches: Any) -> tuple[TrainState, Measurements]:
+        num_steps = jax.tree.leaves(batches)[0].shape[0]
+        return jax.lax.scan(tracked_step, state, (jnp.arange(num_steps)[::-1], batches))
+
+    return chunk

@@ -1,0 +1,121 @@
+"""``project_recurrent``: orthogonal recurrent matrices as one line of an Optax chain.
+
+    u ← retract(p + u) − p          so that   p + u   is orthogonal after the update
+
+BPTT multiplies by W_hh once per time step; its singular values are all one exactly when W_hh is
+orthogonal, and gradients then neither explode nor vanish through it.
+"""
+
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxrnn.orthogonal import RETRACTIONS, Retraction
+from jaxrnn.paths import Predicate, as_predicate, named_leaves
+
+
+class ProjectRecurrentState(NamedTuple):
+    """How many updates the projection has seen; it acts when the count is a multiple of N."""
+
+    count: jax.Array
+
+
+def project_recurrent(
+    retraction: str | Retraction = "qr",
+    every: int = 1,
+    where: Predicate | str | None = None,
+    layout: Literal["in_out", "out_in"] = "in_out",
+) -> optax.GradientTransformation:
+    """Keep recurrent kernels orthogonal: u ← retract(p + u) − p for the selected leaves.
+
+    In a chain, this should be last: whatever follows would move the matrix off again. The update
+    is exact to rounding, W_hh after it being orthogonal to about machine precision.
+
+        optimizer = optax.chain(
+            optax.clip_by_global_norm(1.0), optax.adam(1e-3), project_recurrent()
+        )
+
+    Works on any pytree, under jit, vmap, lax.scan and sharding; leading dimensions of a leaf are a
+    batch of matrices. bfloat16 and float16 leaves are retracted in float32. Under vmap over the
+    optimizer state, ``every`` still skips projections but no longer saves their cost.
+
+    Args:
+      retraction: a name in ``jaxrnn.orthogonal.RETRACTIONS``, or a function (..., N, N) → (..., N, N)
+        on W_hh as the equation writes it. The default is sign-corrected QR.
+      every: project at the first and then at each N-th update.
+      where: a predicate ``(path, leaf) -> bool``, with path the leaf's names joined by "/", or a
+        regular expression searched in that path. Default: the square recurrent kernels of this
+        library's and of Flax's cells.
+      layout: "in_out" for kernels stored as Flax does, W_hhᵀ; "out_in" for leaves stored as W_hh.
+        QR of a matrix is not the transpose of QR of its transpose, so it matters.
+
+    Raises:
+      ValueError: an unknown retraction or layout, ``every`` < 1; at init or update, no leaf
+        selected, or a selected leaf that is not a square floating-point matrix; no params given.
+    """
+    retract = _resolve(retraction)
+    if every < 1 or every != int(every):
+        raise ValueError(f"every must be a whole number, 1 or more, got {every!r}")
+    if layout not in ("in_out", "out_in"):
+        raise ValueError(f"layout must be 'in_out' or 'out_in', got {layout!r}")
+    selects = as_predicate(where)
+
+    def project(param: jax.Array, update: jax.Array) -> jax.Array:
+        moved = param + update
+        W = moved.astype(jnp.promote_types(moved.dtype, jnp.float32))
+        Q = retract(W.mT).mT if layout == "in_out" else retract(W)
+        return (Q - param.astype(W.dtype)).astype(update.dtype)
+
+    def init(params: optax.Params) -> ProjectRecurrentState:
+        _selected(params, selects)
+        return ProjectRecurrentState(count=jnp.zeros([], jnp.int32))
+
+    def update(
+        updates: optax.Updates, state: ProjectRecurrentState, params: optax.Params | None = None
+    ) -> tuple[optax.Updates, ProjectRecurrentState]:
+        if params is None:
+            raise ValueError("project_recurrent needs params: call update(updates, state, params)")
+        chosen = _selected(params, selects)
+        old = jax.tree.leaves(params)
+        new, treedef = jax.tree.flatten(updates)
+        moves = [new[i] for i in chosen]
+
+        def projected() -> list[jax.Array]:
+            return [project(old[i], new[i]) for i in chosen]
+
+        if every == 1:
+            moves = projected()
+        else:
+            moves = jax.lax.cond(state.count % every == 0, projected, lambda: moves)
+        for i, move in zip(chosen, moves, strict=True):
+            new[i] = move
+        count = optax.safe_increment(state.count)
+        return jax.tree.unflatten(treedef, new), ProjectRecurrentState(count)
+
+    return optax.GradientTransformation(init, update)
+
+
+def _resolve(retraction: str | Retraction) -> Retraction:
+    if callable(retraction):
+        return retraction
+    if retraction not in RETRACTIONS:
+        raise ValueError(f"retraction must be one of {', '.join(RETRACTIONS)}, got {retraction!r}")
+    return RETRACTIONS[retraction]
+
+
+def _selected(params: Any, selects: Predicate) -> list[int]:
+    """Which of the leaves ``selects`` takes, each checked to hold square floating-point matrices."""
+    leaves = named_leaves(params)
+    chosen = [i for i, (path, leaf) in enumerate(leaves) if selects(path, leaf)]
+    if not chosen:
+        listing = ", ".join(f"{path} {jnp.shape(leaf)}" for path, leaf in leaves)
+        raise ValueError(f"project_recurrent: where= selects none of the leaves: {listing}")
+    for path, leaf in (leaves[i] for i in chosen):
+        shape, dtype = jnp.shape(leaf), jnp.result_type(leaf)
+        if len(shape) < 2 or shape[-1] != shape[-2]:
+            raise ValueError(f"project_recurrent needs square matrices: {path} has shape {shape}")
+        if not jnp.issubdtype(dtype, jnp.floating):
+            raise ValueError(f"project_recurrent needs floating point: {path} is {dtype}")
+    return chosen

@@ -1,0 +1,35 @@
+"""The PyTorch reference of jaxrnn: the same concepts under the same file and class names.
+
+    h_t = phi(W_xh x_t + W_hh h_{t-1} + b_h)          y_t = W_hy h_t + b_y
+
+Needs PyTorch and NumPy alone, so it can be read and used by itself:
+
+    model = SequenceModel(VanillaCell(9, 128), num_outputs=9)
+    optimizer = torch.optim.Adam(trainable(model), lr=1e-3)
+    projection = project_recurrent(model)
+    ...                       # loss.backward()
+    optimizer.step()
+    projection.step()         # W_hh is orthogonal again
+
+Letters: B batch, T time steps, N hidden units, D input features, C classes or outputs, K training
+steps in a chunk. PyTorch stores weights (out, in), as the equation writes them.
+"""
+
+from torch_ref import convert, diagnostics, initializers, orthogonal, training
+from torch_ref.cells import VanillaCell
+from torch_ref.model import SequenceModel
+from torch_ref.training import TrainState, trainable
+from torch_ref.transforms import project_recurrent
+
+__all__ = [
+    "SequenceModel",
+    "TrainState",
+    "VanillaCell",
+    "convert",
+    "diagnostics",
+    "initializers",
+    "orthogonal",
+    "project_recurrent",
+    "trainable",
+    "training",
+]

@@ -1,0 +1,79 @@
+"""The vanilla recurrent cell, h_t = phi(W_xh x_t + W_hh h_{t-1} + b_h), on torch.nn.RNN.
+
+torch.nn.RNN is a cell and the loop over time in one, so this class takes whole sequences. It trains
+one bias, as the equation has it: torch's second one, b_hh, stays at zero, for two redundant biases
+get the same gradient, move twice as fast under Adam and count twice in the clipping norm.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+
+def modrelu(z: Tensor, bias: Tensor) -> Tensor:
+    """sign(z) · relu(|z| + b): ReLU on the modulus, which leaves the sign (Arjovsky et al. 2016)."""
+    return torch.sign(z) * torch.relu(torch.abs(z) + bias)
+
+
+ACTIVATIONS: dict[str, Callable[..., Tensor]] = {
+    "tanh": torch.tanh,
+    "relu": torch.relu,
+    "leaky_relu": nn.functional.leaky_relu,
+    "modrelu": modrelu,
+    "identity": lambda z: z,
+}
+_NATIVE = ("tanh", "relu")  # the ones that torch.nn.RNN has; the others loop in Python
+
+
+class VanillaCell(nn.RNN):
+    """h_t = phi(W_xh x_t + W_hh h_{t-1} + b_h) over a sequence.
+
+    Parameters: ``weight_ih_l0`` (N, D), ``weight_hh_l0`` (N, N), ``bias_ih_l0`` (N,), and for
+    modReLU ``modrelu_bias`` (N,), initially zero; the rest as torch.nn.RNN draws them.
+
+    Args:
+      num_inputs: D.
+      features: N.
+      activation: phi, a name in ``ACTIVATIONS``.
+      dtype, device: of the parameters.
+
+    Raises:
+      ValueError: an unknown activation.
+    """
+
+    def __init__(
+        self,
+        num_inputs: int,
+        features: int,
+        activation: str = "tanh",
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+    ) -> None:
+        if activation not in ACTIVATIONS:
+            allowed = ", ".join(ACTIVATIONS)
+            raise ValueError(f"activation must be one of {allowed}, got {activation!r}")
+        native = activation if activation in _NATIVE else "tanh"
+        super().__init__(
+            num_inputs, features, nonlinearity=native, batch_first=True, dtype=dtype, device=device
+        )
+        self.activation = activation
+        nn.init.zeros_(self.bias_hh_l0)
+        self.bias_hh_l0.requires_grad_(False)
+        if activation == "modrelu":
+            self.modrelu_bias = nn.Parameter(torch.zeros_like(self.bias_ih_l0))
+
+    def forward(self, inputs: Tensor, carry: Tensor | None = None) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        """(B, T, D) and h_0 (B, N) or None for zeros → all h_t (B, T, N) and h_T (B, N)."""
+        if self.activation in _NATIVE:
+            hidden, last = super().forward(inputs, None if carry is None else carry[None])
+            return hidden, last[0]
+        z_from_inputs = nn.functional.linear(inputs, self.weight_ih_l0, self.bias_ih_l0)
+        h = z_from_inputs.new_zeros(inputs.shape[0], self.hidden_size) if carry is None else carry
+        phi = ACTIVATIONS[self.activation]
+        extra = (self.modrelu_bias,) if self.activation == "modrelu" else ()
+        steps = []
+        for z in z_from_inputs.unbind(1):
+            h = phi(z + h @ self.weight_hh_l0.T, *extra)
+            steps.append(h)
+        return torch.stack(steps, 1), h

@@ -1,0 +1,72 @@
+"""Initial weights for recurrent networks: functions ``(generator, shape, dtype) -> tensor``.
+
+The counterpart of jaxrnn.initializers. Matrices are (out, in), as the equation writes them.
+"""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Generator, Tensor, nn
+
+Initializer = Callable[..., Tensor]
+
+
+def uniform(num_units: int) -> Initializer:
+    """U(−1/√N, 1/√N), what torch.nn.RNN draws all its weights and biases from."""
+    bound = 1 / math.sqrt(num_units)
+
+    def init(generator: Generator, shape, dtype=torch.float32) -> Tensor:
+        return torch.empty(shape, dtype=dtype).uniform_(-bound, bound, generator=generator)
+
+    return init
+
+
+def xavier() -> Initializer:
+    """Normal with variance 2 / (in + out) (Glorot & Bengio 2010, eq. 12, the normal form)."""
+
+    def init(generator: Generator, shape, dtype=torch.float32) -> Tensor:
+        return nn.init.xavier_normal_(torch.empty(shape, dtype=dtype), generator=generator)
+
+    return init
+
+
+def orthogonal(scale: float = 1.0) -> Initializer:
+    """``scale`` times an orthogonal matrix, uniform over the group (Saxe et al. 2014)."""
+
+    def init(generator: Generator, shape, dtype=torch.float32) -> Tensor:
+        return nn.init.orthogonal_(torch.empty(shape, dtype=dtype), scale, generator=generator)
+
+    return init
+
+
+def identity(scale: float = 1.0) -> Initializer:
+    """``scale`` · I: with ReLU and scale 1, the IRNN (Le, Jaitly & Hinton 2015)."""
+
+    def init(generator: Generator, shape, dtype=torch.float32) -> Tensor:
+        _check_square(shape, "identity")
+        return scale * torch.eye(shape[-1], dtype=dtype)
+
+    return init
+
+
+def henaff() -> Initializer:
+    """Block-diagonal 2×2 rotations by angles uniform in (−π, π) (Henaff, Szlam & LeCun 2016)."""
+
+    def init(generator: Generator, shape, dtype=torch.float32) -> Tensor:
+        _check_square(shape, "henaff")
+        N = shape[-1]
+        angles = torch.empty(N // 2, dtype=dtype).uniform_(-math.pi, math.pi, generator=generator)
+        even = 2 * torch.arange(N // 2)
+        W = torch.eye(N, dtype=dtype)
+        W[even, even] = W[even + 1, even + 1] = torch.cos(angles)
+        W[even, even + 1] = torch.sin(angles)
+        W[even + 1, even] = -torch.sin(angles)
+        return W
+
+    return init
+
+
+def _check_square(shape: tuple[int, ...], name: str) -> None:
+    if len(shape) != 2 or shape[-1] != shape[-2]:
+        raise ValueError(f"{name} initialises square (N, N) matrices, got shape {tuple(shape)}")

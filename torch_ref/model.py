@@ -1,0 +1,38 @@
+"""A recurrent cell over a sequence, and a linear readout y_t = W_hy h_t + b_y."""
+
+from torch import Tensor, nn
+
+from torch_ref.cells import VanillaCell
+
+
+class SequenceModel(nn.Module):
+    """The cell over time, then the readout.
+
+    Args:
+      cell: a ``VanillaCell``.
+      num_outputs: C.
+      last_only: read out h_T alone, giving (B, C) instead of (B, T, C).
+    """
+
+    def __init__(self, cell: VanillaCell, num_outputs: int, last_only: bool = False) -> None:
+        super().__init__()
+        self.cell = cell
+        self.last_only = last_only
+        weight = cell.weight_hh_l0
+        self.readout = nn.Linear(
+            cell.hidden_size, num_outputs, dtype=weight.dtype, device=weight.device
+        )
+
+    def forward(
+        self, inputs: Tensor, initial_carry: Tensor | None = None, return_carry: bool = False
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        """Outputs (B, T, C), or (B, C) with ``last_only``; with ``return_carry``, (carry, outputs).
+
+        Args:
+          inputs: (B, T, D).
+          initial_carry: h_0 (B, N); default: zeros.
+          return_carry: also return h_T.
+        """
+        hidden, carry = self.cell(inputs, initial_carry)
+        outputs = self.readout(carry if self.last_only else hidden)
+        return (carry, outputs) if return_carry else outputs

@@ -1,0 +1,65 @@
+"""Retractions: maps from a square matrix W to an orthogonal matrix near it.
+
+The counterpart of jaxrnn.orthogonal, which has the table of names and their properties. All take
+(..., N, N), leading dimensions being a batch of matrices.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+Retraction = Callable[[Tensor], Tensor]
+
+
+def qr(W: Tensor) -> Tensor:
+    """Sign-corrected QR: Q·diag(s) with W = QR, s_j = −1 where R_jj < 0 and +1 otherwise."""
+    Q, R = torch.linalg.qr(W)
+    negative = torch.diagonal(R, dim1=-2, dim2=-1) < 0
+    return Q * torch.where(negative, -1.0, 1.0).to(W.dtype).unsqueeze(-2)
+
+
+def polar(W: Tensor) -> Tensor:
+    """The orthogonal polar factor U Vᵀ of W = U Σ Vᵀ: the nearest orthogonal matrix."""
+    U, _, Vt = torch.linalg.svd(W, full_matrices=False)
+    return U @ Vt
+
+
+def qr_unsigned(W: Tensor) -> Tensor:
+    """Q of W = QR without the sign rule. Not a retraction: it moves even an orthogonal W."""
+    return torch.linalg.qr(W).Q
+
+
+def gram_schmidt(W: Tensor) -> Tensor:
+    """Classical Gram–Schmidt: q_j ∝ w_j − Q Qᵀ w_j. NaN where columns are dependent."""
+    Q = torch.zeros_like(W)
+    for j in range(W.shape[-1]):
+        column = W[..., j : j + 1]
+        column = column - Q @ (Q.mT @ column)
+        Q[..., j : j + 1] = column / torch.linalg.vector_norm(column, dim=-2, keepdim=True)
+    return Q
+
+
+def modified_gram_schmidt(W: Tensor) -> Tensor:
+    """Modified Gram–Schmidt: each q_i is removed from what the earlier ones have left of w_j."""
+    Q = torch.zeros_like(W)
+    for j in range(W.shape[-1]):
+        column = W[..., j : j + 1]
+        for i in range(j):
+            earlier = Q[..., i : i + 1]
+            column = column - earlier * (earlier * column).sum(dim=-2, keepdim=True)
+        Q[..., j : j + 1] = column / torch.linalg.vector_norm(column, dim=-2, keepdim=True)
+    return Q
+
+
+def cholesky(W: Tensor) -> Tensor:
+    """Cholesky QR: Q = W R⁻¹ with WᵀW = RᵀR. NaN where WᵀW is not numerically positive."""
+    L, info = torch.linalg.cholesky_ex(W.mT @ W)
+    Q = torch.linalg.solve_triangular(L.mT, W, upper=True, left=False)
+    return torch.where(info[..., None, None] == 0, Q, torch.nan)
+
+
+RETRACTIONS: dict[str, Retraction] = {
+    function.__name__: function
+    for function in (qr, polar, qr_unsigned, gram_schmidt, modified_gram_schmidt, cholesky)
+}

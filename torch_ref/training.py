@@ -1,0 +1,155 @@
+"""Training a PyTorch model, with the same steps and measurements as jaxrnn.training.
+
+Clipping follows Optax's formula, g · min(1, max_norm / ‖g‖). torch's own clip_grad_norm_ divides by
+‖g‖ + 1e-6, which alone parts two frameworks by 1e-7 within a short run.
+
+A step whose loss or gradient is not finite is not applied, and neither is any step after it.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from torch_ref.diagnostics import recurrent_diagnostics
+from torch_ref.transforms import is_recurrent_kernel, project_recurrent
+
+Loss = Callable[[nn.Module, Any], tuple[Tensor, Tensor]]
+
+
+@dataclass
+class TrainState:
+    """Everything that a step reads and changes in place.
+
+    Attributes:
+      model: its parameters are the ones trained.
+      optimizer: over ``trainable(model)``.
+      clip_norm: global norm to clip gradients to; 0: no clipping.
+      projection: applied after the optimizer, or None.
+      step: steps applied so far.
+      diverged: whether a loss or gradient was not finite; ``step`` then names that step.
+    """
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    clip_norm: float = 0.0
+    projection: project_recurrent | None = None
+    step: int = 0
+    diverged: bool = False
+
+
+class Measurements(NamedTuple):
+    """What a step measured; see jaxrnn.training.Measurements."""
+
+    loss: Any
+    accuracy: Any
+    grad_norm: Any
+    spectral_norm: Any
+    orthogonality_error: Any
+
+
+def trainable(model: nn.Module) -> list[nn.Parameter]:
+    """The parameters that have gradients: all but torch's redundant second bias."""
+    return [param for param in model.parameters() if param.requires_grad]
+
+
+def classification_loss(num_tokens: int) -> Loss:
+    """Mean cross-entropy (nats) and accuracy over all B·T predictions of one-hot tokens."""
+
+    def loss(model: nn.Module, batch: Any) -> tuple[Tensor, Tensor]:
+        tokens, classes = batch
+        weight = next(model.parameters())
+        inputs = nn.functional.one_hot(tokens.long(), num_tokens).to(weight.dtype)
+        logits = model(inputs)
+        classes = classes.long()
+        value = nn.functional.cross_entropy(logits.flatten(0, -2), classes.flatten())
+        return value, (logits.detach().argmax(-1) == classes).float().mean()
+
+    return loss
+
+
+def regression_loss() -> Loss:
+    """Mean squared error of a model with one output, (B, 1), against targets (B,); accuracy NaN."""
+
+    def loss(model: nn.Module, batch: Any) -> tuple[Tensor, Tensor]:
+        inputs, targets = batch
+        weight = next(model.parameters())
+        outputs = model(inputs.to(weight.dtype))
+        value = torch.mean((outputs[..., 0] - targets.to(weight.dtype)) ** 2)
+        return value, torch.tensor(torch.nan)
+
+    return loss
+
+
+def adam(model: nn.Module, lr: float, recurrent_lr: float | None = None) -> torch.optim.Adam:
+    """torch.optim.Adam, W_hh at a rate of its own if one is given."""
+    if recurrent_lr is None:
+        return torch.optim.Adam(trainable(model), lr, fused=True)
+    named = [(path, param) for path, param in model.named_parameters() if param.requires_grad]
+    recurrent = [param for path, param in named if is_recurrent_kernel(path, param)]
+    rest = [param for path, param in named if not is_recurrent_kernel(path, param)]
+    groups = [{"params": recurrent, "lr": recurrent_lr}, {"params": rest}]
+    return torch.optim.Adam(groups, lr, fused=True)
+
+
+def global_norm(gradients: Sequence[Tensor]) -> Tensor:
+    """‖g‖₂ over all gradients as one vector."""
+    return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(list(gradients))))
+
+
+def clip_by_global_norm(gradients: Sequence[Tensor], norm: float, max_norm: float) -> None:
+    """g ← g · max_norm / ‖g‖ in place where ‖g‖ = ``norm`` is at least max_norm."""
+    if norm >= max_norm:
+        torch._foreach_mul_(list(gradients), max_norm / norm)
+
+
+def make_train_step(loss: Loss) -> Callable[[TrainState, Any], Measurements]:
+    """One step (state, batch) → measurements; the state changes in place."""
+
+    def step(state: TrainState, batch: Any) -> Measurements:
+        state.optimizer.zero_grad(set_to_none=True)
+        value, accuracy = loss(state.model, batch)
+        value.backward()
+        gradients = [param.grad for param in trainable(state.model) if param.grad is not None]
+        norm = global_norm(gradients).item()
+        measured = Measurements(value.item(), accuracy.item(), norm, np.nan, np.nan)
+        state.diverged = state.diverged or not (np.isfinite(measured.loss) and np.isfinite(norm))
+        if not state.diverged:
+            if state.clip_norm:
+                clip_by_global_norm(gradients, norm, state.clip_norm)
+            state.optimizer.step()
+            if state.projection is not None:
+                state.projection.step()
+            state.step += 1
+        return measured
+
+    return step
+
+
+def make_train_chunk(
+    loss: Loss, track_every: int = 1
+) -> Callable[[TrainState, Any], Measurements]:
+    """K steps (state, batches) → measurements, the batches and results with a leading K.
+
+    Spectral norm and orthogonality error come at every k-th step, k = ``track_every``, the chunk's
+    last always among them, and are NaN elsewhere.
+    """
+    if track_every < 1:
+        raise ValueError(f"track_every must be at least 1, got {track_every}")
+    step = make_train_step(loss)
+
+    def chunk(state: TrainState, batches: Any) -> Measurements:
+        inputs, targets = (torch.as_tensor(array) for array in batches)
+        rows = []
+        for index in range(len(inputs)):
+            measured = step(state, (inputs[index], targets[index]))
+            if (len(inputs) - 1 - index) % track_every == 0:
+                norm, error = recurrent_diagnostics(state.model)
+                measured = measured._replace(spectral_norm=norm, orthogonality_error=error)
+            rows.append(measured)
+        return Measurements(*(np.asarray(column) for column in zip(*rows, strict=True)))
+
+    return chunk

@@ -1,0 +1,97 @@
+"""``project_recurrent``: orthogonal recurrent matrices, by one call after ``optimizer.step()``.
+
+    W_hh ← retract(W_hh)
+"""
+
+import re
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from torch_ref.orthogonal import RETRACTIONS, Retraction
+
+Predicate = Callable[[str, Tensor], bool]
+
+
+def is_recurrent_kernel(path: str, leaf: Tensor) -> bool:
+    """Whether a parameter is a square hidden-to-hidden matrix of torch.nn.RNN, by its name."""
+    square = leaf.ndim >= 2 and leaf.shape[-1] == leaf.shape[-2]
+    return square and re.search(r"(^|\.)weight_hh(_l\d+(_reverse)?)?$", path) is not None
+
+
+class project_recurrent:  # noqa: N801 — the name of its Optax counterpart
+    """Keep recurrent matrices orthogonal: call ``step()`` after the optimizer's.
+
+    Args:
+      model: its parameters are looked through by name.
+      retraction: a name in ``torch_ref.orthogonal.RETRACTIONS``, or a function on (..., N, N).
+      every: project at the first and then at each N-th step.
+      where: a predicate (name, parameter) → bool, or a regular expression searched in the name.
+        Default: the square hidden-to-hidden matrices of ``torch.nn.RNN``.
+      layout: "out_in" for matrices stored as W_hh, as PyTorch does; "in_out" for W_hhᵀ.
+
+    Attributes:
+      count: how many steps it has seen.
+
+    Raises:
+      ValueError: an unknown retraction or layout, ``every`` < 1, no parameter selected, or a
+        selected one that is not a square floating-point matrix.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        retraction: str | Retraction = "qr",
+        every: int = 1,
+        where: Predicate | str | None = None,
+        layout: Literal["in_out", "out_in"] = "out_in",
+    ) -> None:
+        if not callable(retraction):
+            if retraction not in RETRACTIONS:
+                allowed = ", ".join(RETRACTIONS)
+                raise ValueError(f"retraction must be one of {allowed}, got {retraction!r}")
+            retraction = RETRACTIONS[retraction]
+        if every < 1 or every != int(every):
+            raise ValueError(f"every must be a whole number, 1 or more, got {every!r}")
+        if layout not in ("in_out", "out_in"):
+            raise ValueError(f"layout must be 'in_out' or 'out_in', got {layout!r}")
+        self.retract = retraction
+        self.every = every
+        self.transposed = layout == "in_out"
+        self.selected = _selected(model, where)
+        self.count = 0
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """Project if the count of steps before this one is a multiple of ``every``."""
+        if self.count % self.every == 0:
+            for param in self.selected:
+                W = param.to(torch.promote_types(param.dtype, torch.float32))
+                Q = self.retract(W.mT).mT if self.transposed else self.retract(W)
+                param.copy_(Q)
+        self.count += 1
+
+
+def _selected(model: nn.Module, where: Predicate | str | None) -> list[Tensor]:
+    """The parameters that ``where`` takes, each checked to hold square floating-point matrices."""
+    if where is None:
+        selects: Predicate = is_recurrent_kernel
+    elif callable(where):
+        selects = where
+    else:
+        pattern = re.compile(where)
+        selects = lambda path, leaf: pattern.search(path) is not None  # noqa: E731
+    named = list(model.named_parameters())
+    chosen = [(path, leaf) for path, leaf in named if selects(path, leaf)]
+    if not chosen:
+        listing = ", ".join(f"{path} {tuple(leaf.shape)}" for path, leaf in named)
+        raise ValueError(f"project_recurrent: where= selects none of the parameters: {listing}")
+    for path, leaf in chosen:
+        shape = tuple(leaf.shape)
+        if len(shape) < 2 or shape[-1] != shape[-2]:
+            raise ValueError(f"project_recurrent needs square matrices: {path} has shape {shape}")
+        if not leaf.dtype.is_floating_point:
+            raise ValueError(f"project_recurrent needs floating point: {path} is {leaf.dtype}")
+    return [leaf for _, leaf in chosen]
