@@ -1,15 +1,14 @@
 """The copy task: does an orthogonal W_hh let a vanilla RNN remember?
 
-    python -m experiments.copy_task [--backend jax|torch|both] [--methods vanilla orthogonal_init qr]
+    python -m experiments.copy_task [--backend jax|torch|both] [--seeds 5] [--preset copy_memory]
 
-Three methods train the same tanh RNN on the same batches; each adds one thing to the one before it:
+Three methods train the same RNN on the same batches; each adds one thing to the one before it:
 
     vanilla           W_hh drawn from ±1/√N
     orthogonal_init   W_hh starts orthogonal
     qr                W_hh starts orthogonal, and is projected back after every step
 """
 
-import dataclasses
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +43,13 @@ PRESETS: dict[str, dict] = {
         "track_every": 1,
     },
 }
+
+
+WHY_THEY_PART = """\
+Both start from the same weights and see the same batches, and part by rounding alone. BPTT
+multiplies a rounding error by W_hh at every time step: without projection the singular values of
+W_hh grow above one and training is chaotic; where all of them are one, an error is carried along
+but does not grow."""
 
 
 @dataclass(frozen=True)
@@ -212,12 +218,7 @@ def print_differences(config: CopyTaskConfig, runs: list[Run]) -> None:
                 f"{method}: validation losses of the two backends differ by at most "
                 f"{max(differences):.1e}"
             )
-    report.console.print(
-        "Both start from the same weights and see the same batches; they part by rounding alone. An "
-        "unprojected\nW_hh grows singular values above one, and BPTT multiplies a rounding error by "
-        "them at every time step:\ntraining is chaotic. Where all singular values are one, the error "
-        "is carried along but does not grow."
-    )
+    report.console.print(WHY_THEY_PART)
 
 
 if __name__ == "__main__":

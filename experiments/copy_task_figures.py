@@ -1,11 +1,13 @@
 """The copy task's figure, drawn from the contents of results.json.
 
-    python -m experiments.copy_task_figures figures/copy_task      redraws it without training
+python -m experiments.copy_task_figures figures/copy_task      redraws it without training
 """
 
 import json
 import sys
 from pathlib import Path
+
+from matplotlib.ticker import MaxNLocator
 
 from experiments.common import figures
 from jaxrnn.tasks import CopyMemoryTask, CopyTask
@@ -19,25 +21,28 @@ def draw(results: dict, out: Path) -> list[str]:
     figure, axes = figures.panels(2, 2, _title(config))
     (loss, accuracy), (grad_norm, spectral_norm) = axes
     backends = list(dict.fromkeys(run["backend"] for run in runs))
+    look = figures.LOOKS if len(backends) > 1 else {key: {"linewidth": 2.0} for key in backends}
     for method, color in COLORS.items():
         for backend in backends:
             group = figures.select(runs, method=method, backend=backend)
             label = _label(method, config) + (f" ({backend})" if len(backends) > 1 else "")
-            line = {"color": color, "label": label, "linestyle": figures.LINE_STYLES[backend]}
+            line = {"color": color, "label": label, **look[backend]}
             figures.draw_lines(loss, group, "history", "epoch", "val_loss", **line)
             figures.draw_lines(accuracy, group, "history", "epoch", "val_accuracy", **line)
-            thin = {**line, "linewidth": 1.2}
+            thin = {**line, "linewidth": 0.6 * line["linewidth"]}
             figures.draw_lines(grad_norm, group, "steps", "step", "grad_norm", **thin)
             figures.draw_lines(spectral_norm, group, "steps", "step", "spectral_norm", **thin)
     delay, seq_len = config["delay"], config["seq_len"]
     task = CopyTask(seq_len) if delay is None else CopyMemoryTask(delay)
     figures.draw_baseline(loss, task.baseline)
-    figures.draw_baseline(spectral_norm, 1.0, "orthogonal: 1")
+    figures.draw_baseline(spectral_norm, 1.0, "orthogonal W_hh: 1")
     loss.set(title="Validation loss", xlabel="epoch", ylabel="cross-entropy (nats)", yscale="log")
     accuracy.set(title="Validation accuracy", xlabel="epoch", ylabel="share of steps right")
     grad_norm.set(title="Gradient norm, unclipped", xlabel="training step", yscale="log")
     spectral_norm.set(title="Spectral norm of W_hh", xlabel="training step")
-    loss.legend()
+    for axis in (loss.xaxis, accuracy.xaxis):
+        axis.set_major_locator(MaxNLocator(integer=True))
+    figures.legend_below(figure, loss, spectral_norm)
     figures.save(figure, out / "copy_task.png")
     return ["copy_task.png"]
 
@@ -55,7 +60,7 @@ def _title(config: dict) -> str:
 def _label(method: str, config: dict) -> str:
     if method == "vanilla":
         return "vanilla"
-    init = {"orthogonal": "orthogonal"}.get(config["recurrent_init"], config["recurrent_init"])
+    init = "Henaff" if config["recurrent_init"] == "henaff" else config["recurrent_init"]
     if method == "orthogonal_init":
         return f"{init} init"
     every = config["project_every"]

@@ -1,4 +1,4 @@
-"""A recurrent cell run over a sequence by ``nn.scan``, and a linear readout y_t = W_hy h_t + b_y."""
+"""A recurrent cell run over a sequence by ``nn.scan``, then a readout y_t = W_hy h_t + b_y."""
 
 from typing import Any
 

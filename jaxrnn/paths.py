@@ -20,9 +20,7 @@ _RECURRENT_KERNEL = re.compile(r"(^|/)(h[a-z]?|dense_h)/kernel(/value)?$")
 def named_leaves(tree: Any) -> list[tuple[str, Any]]:
     """Every leaf with its path, in the order of ``jax.tree.leaves``."""
     leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
-    return [
-        (jax.tree_util.keystr(path, simple=True, separator="/"), leaf) for path, leaf in leaves
-    ]
+    return [(jax.tree_util.keystr(path, simple=True, separator="/"), leaf) for path, leaf in leaves]
 
 
 def is_recurrent_kernel(path: str, leaf: Any) -> bool:

@@ -3,10 +3,10 @@
 A task knows neither JAX nor PyTorch: both train on the same bytes for the same Generator. Each has
 a baseline, the loss of the best answer that remembers nothing.
 
-    task         inputs                          targets                          baseline
-    copy         (B, 2L+1) tokens 0..8           (B, 2L+1) classes 0..8           L ln 8 / (2L+1)
-    copy memory  (B, delay+20) tokens 0..9       (B, delay+20) classes 0..8       10 ln 8 / (delay+20)
-    adding       (B, T, 2) numbers and markers   (B,) sums                        1/6
+    task          inputs                        targets                     baseline
+    copy          (B, 2L+1) tokens 0..8         (B, 2L+1) classes 0..8      L ln 8 / (2L+1)
+    copy memory   (B, delay+20) tokens 0..9     (B, delay+20) classes 0..8  10 ln 8 / (delay+20)
+    adding        (B, T, 2) numbers, markers    (B,) sums                   1/6
 """
 
 import math

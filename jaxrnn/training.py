@@ -43,7 +43,7 @@ class TrainState(struct.PyTreeNode):
 
     @classmethod
     def create(cls, params: Any, optimizer: optax.GradientTransformation) -> "TrainState":
-        """The state before the first step. It copies ``params``, since a chunk donates its state."""
+        """The state before the first step; a copy of ``params``, for a chunk donates its state."""
         return cls(
             params=jax.tree.map(jnp.array, params),
             opt_state=optimizer.init(params),
@@ -76,7 +76,9 @@ def classification_loss(model: nn.Module, num_tokens: int) -> Loss:
     def loss(params: Any, batch: Any) -> tuple[jax.Array, jax.Array]:
         tokens, classes = batch
         dtype = jax.tree.leaves(params)[0].dtype
-        logits = model.apply({"params": params}, jax.nn.one_hot(tokens, num_tokens, dtype=dtype))
+        logits: Any = model.apply(
+            {"params": params}, jax.nn.one_hot(tokens, num_tokens, dtype=dtype)
+        )
         losses = optax.softmax_cross_entropy_with_integer_labels(logits, classes)
         return losses.mean(), (logits.argmax(-1) == classes).mean()
 
@@ -89,7 +91,7 @@ def regression_loss(model: nn.Module) -> Loss:
     def loss(params: Any, batch: Any) -> tuple[jax.Array, jax.Array]:
         inputs, targets = batch
         dtype = jax.tree.leaves(params)[0].dtype
-        outputs = model.apply({"params": params}, inputs.astype(dtype))
+        outputs: Any = model.apply({"params": params}, inputs.astype(dtype))
         return jnp.mean((outputs[..., 0] - targets) ** 2), jnp.asarray(jnp.nan)
 
     return loss

@@ -19,7 +19,7 @@ from jaxrnn.paths import Predicate, as_predicate, named_leaves
 class ProjectRecurrentState(NamedTuple):
     """How many updates the projection has seen; it acts when the count is a multiple of N."""
 
-    count: jax.Array
+    count: jax.Array  # type: ignore[assignment]  # Optax's name, and tuple.count hides behind it
 
 
 def project_recurrent(
@@ -42,8 +42,8 @@ def project_recurrent(
     optimizer state, ``every`` still skips projections but no longer saves their cost.
 
     Args:
-      retraction: a name in ``jaxrnn.orthogonal.RETRACTIONS``, or a function (..., N, N) → (..., N, N)
-        on W_hh as the equation writes it. The default is sign-corrected QR.
+      retraction: a name in ``jaxrnn.orthogonal.RETRACTIONS``, or a function of W_hh
+        (..., N, N), as the equation writes it. The default is sign-corrected QR.
       every: project at the first and then at each N-th update.
       where: a predicate ``(path, leaf) -> bool``, with path the leaf's names joined by "/", or a
         regular expression searched in that path. Default: the square recurrent kernels of this
@@ -106,7 +106,7 @@ def _resolve(retraction: str | Retraction) -> Retraction:
 
 
 def _selected(params: Any, selects: Predicate) -> list[int]:
-    """Which of the leaves ``selects`` takes, each checked to hold square floating-point matrices."""
+    """Places of the leaves that ``selects`` takes, each a square floating-point matrix."""
     leaves = named_leaves(params)
     chosen = [i for i, (path, leaf) in enumerate(leaves) if selects(path, leaf)]
     if not chosen:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 
 def modrelu(z: Tensor, bias: Tensor) -> Tensor:
-    """sign(z) · relu(|z| + b): ReLU on the modulus, which leaves the sign (Arjovsky et al. 2016)."""
+    """sign(z) · relu(|z| + b): ReLU on the modulus, keeping the sign (Arjovsky et al. 2016)."""
     return torch.sign(z) * torch.relu(torch.abs(z) + bias)
 
 
@@ -41,6 +41,11 @@ class VanillaCell(nn.RNN):
     Raises:
       ValueError: an unknown activation.
     """
+
+    weight_ih_l0: nn.Parameter
+    weight_hh_l0: nn.Parameter
+    bias_ih_l0: nn.Parameter
+    bias_hh_l0: nn.Parameter
 
     def __init__(
         self,

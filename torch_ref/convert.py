@@ -1,6 +1,6 @@
 """Weights as a plain dictionary in the letters of the equations, the meeting point of frameworks.
 
-    W_xh (N, D)   W_hh (N, N)   b_h (N,)   W_hy (C, N)   b_y (C,)   and b_modrelu (N,) for modReLU
+W_xh (N, D)   W_hh (N, N)   b_h (N,)   W_hy (C, N)   b_y (C,)   and b_modrelu (N,) for modReLU
 """
 
 import numpy as np

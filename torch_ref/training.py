@@ -91,7 +91,7 @@ def adam(model: nn.Module, lr: float, recurrent_lr: float | None = None) -> torc
     named = [(path, param) for path, param in model.named_parameters() if param.requires_grad]
     recurrent = [param for path, param in named if is_recurrent_kernel(path, param)]
     rest = [param for path, param in named if not is_recurrent_kernel(path, param)]
-    groups = [{"params": recurrent, "lr": recurrent_lr}, {"params": rest}]
+    groups: list[dict[str, Any]] = [{"params": recurrent, "lr": recurrent_lr}, {"params": rest}]
     return torch.optim.Adam(groups, lr, fused=True)
 
 
@@ -129,9 +129,7 @@ def make_train_step(loss: Loss) -> Callable[[TrainState, Any], Measurements]:
     return step
 
 
-def make_train_chunk(
-    loss: Loss, track_every: int = 1
-) -> Callable[[TrainState, Any], Measurements]:
+def make_train_chunk(loss: Loss, track_every: int = 1) -> Callable[[TrainState, Any], Measurements]:
     """K steps (state, batches) → measurements, the batches and results with a leading K.
 
     Spectral norm and orthogonality error come at every k-th step, k = ``track_every``, the chunk's

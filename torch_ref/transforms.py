@@ -1,6 +1,6 @@
 """``project_recurrent``: orthogonal recurrent matrices, by one call after ``optimizer.step()``.
 
-    W_hh ← retract(W_hh)
+W_hh ← retract(W_hh)
 """
 
 import re

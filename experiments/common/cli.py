@@ -1,7 +1,7 @@
 """Command lines: dataclasses read by tyro, checks of what tyro accepts, and exit statuses.
 
-    0    done               2    a wrong option, path or value: one message, nothing written
-    130  Ctrl-C             1    anything else that fails
+0    done               2    a wrong option, path or value: one message, nothing written
+130  Ctrl-C             1    anything else that fails
 """
 
 import argparse

@@ -10,6 +10,7 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib import pyplot as plt
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -18,7 +19,7 @@ from experiments.common.results import write_atomically
 mpl.use("Agg")
 # Okabe & Ito's palette, which colour-blind readers can tell apart.
 PALETTE = ("#D55E00", "#E69F00", "#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#000000")
-STYLE = {
+STYLE: Any = {
     "font.size": 12,
     "axes.titlesize": 13,
     "axes.spines.top": False,
@@ -30,26 +31,45 @@ STYLE = {
     "figure.constrained_layout.use": True,
     "savefig.dpi": 110,
 }
-LINE_STYLES = {"jax": "-", "torch": (0, (2, 2)), "numpy": ":"}
+mpl.rcParams.update(STYLE)
+# Two backends whose curves lie on each other: a broad pale line, and a dashed one on top of it.
+LOOKS: dict[str, dict[str, Any]] = {
+    "jax": {"linewidth": 5.0, "alpha": 0.4},
+    "torch": {"linewidth": 1.8, "linestyle": (0, (3, 2))},
+}
 
 
 def panels(rows: int, columns: int, title: str) -> tuple[Figure, np.ndarray]:
     """A figure with a grid of panels in the house style."""
-    with mpl.rc_context(STYLE):
-        figure, axes = plt.subplots(rows, columns, figsize=(5.6 * columns, 3.8 * rows))
-        figure.suptitle(title, fontweight="bold")
+    figure, axes = plt.subplots(rows, columns, figsize=(5.6 * columns, 3.8 * rows))
+    figure.suptitle(title, fontweight="bold")
     return figure, np.atleast_1d(axes)
+
+
+def legend_below(figure: Figure, *sources: Axes) -> None:
+    """One legend for the whole figure, of the labels in ``sources``, each label once."""
+    handles: dict[str, Artist] = {}
+    for axes in sources:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            handles.setdefault(label, handle)
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=4)
 
 
 def save(figure: Figure, path: Path) -> None:
     """Write a PNG atomically, without the date or versions that would change its bytes."""
-    with mpl.rc_context(STYLE):
-        write_atomically(path, lambda name: figure.savefig(name, metadata={"Software": None}))
+    write_atomically(path, lambda name: figure.savefig(name, metadata={"Software": None}))
     plt.close(figure)
 
 
 def draw_lines(
-    axes: Axes, runs: Sequence[dict], part: str, x: str, y: str, color: str, label: str | None, **style: Any
+    axes: Axes,
+    runs: Sequence[dict],
+    part: str,
+    x: str,
+    y: str,
+    color: str,
+    label: str | None,
+    **style: Any,
 ) -> None:
     """Mean of the runs' ``part[y]`` over ``part[x]``, and the spread from lowest to highest."""
     curves = [

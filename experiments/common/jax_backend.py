@@ -20,9 +20,7 @@ def build_model(recipe: Recipe) -> jaxrnn.SequenceModel:
         recipe.hidden,
         activation=recipe.activation,
         kernel_init=init,
-        recurrent_kernel_init=(
-            init if recipe.recurrent_init == "uniform" else recurrent_init()
-        ),
+        recurrent_kernel_init=(init if recipe.recurrent_init == "uniform" else recurrent_init()),
         bias_init=init,
     )
     return jaxrnn.SequenceModel(

@@ -1,4 +1,4 @@
-"""What a run says while it trains and when it ends: a live bar on a terminal, plain lines elsewhere."""
+"""What a run says: a live bar on a terminal, plain lines elsewhere, and a table at the end."""
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -81,7 +81,7 @@ def by_method(runs: Sequence[Run]) -> dict[tuple[str, str], list[Run]]:
 def _mean_and_spread(values: Sequence[float]) -> str:
     finite = np.array([value for value in values if np.isfinite(value)])
     if not len(finite):
-        return "–"
+        return "-"
     spread = f" ± {finite.std():.2g}" if len(values) > 1 else ""
     return f"{finite.mean():.4g}{spread}"
 

@@ -64,10 +64,10 @@ def environment(backends: Iterable[str]) -> dict[str, Any]:
 
 
 def thin(steps: dict[str, np.ndarray], max_points: int) -> dict[str, list]:
-    """Cut (K,) columns to at most ``max_points`` buckets, each with its first step and its maxima."""
+    """Cut (K,) columns to ``max_points`` buckets at most, each with its first step and maxima."""
     count = len(steps["step"])
     starts = np.unique(np.linspace(0, count, min(count, max_points) + 1).astype(int)[:-1])
-    thinned = {}
+    thinned: dict[str, list] = {}
     for name, column in steps.items():
         if not count:
             thinned[name] = []

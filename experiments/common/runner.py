@@ -9,7 +9,6 @@ import numpy as np
 
 from experiments.common.recipe import Recipe, Weights, load_backend
 from experiments.common.results import Run
-from jaxrnn.tasks import Batch
 
 HISTORY = (
     "epoch",
@@ -65,7 +64,8 @@ def train_runs(
 
     Args:
       method: the runs' name.
-      recipe, schedule: what to train and for how long.
+      recipe: what to train.
+      schedule: for how long.
       seeds: one run each, vmapped on JAX.
       backend: "jax" or "torch".
       weights: initial weights of each seed; default: fresh ones by the backend's initialisers.
@@ -145,7 +145,9 @@ class _Record:
 
     def finish(self, start: float, rates: list[float]) -> Run:
         """Fill in what is known only at the end. ``seconds`` are those of all seeds together."""
-        steps = {name: np.concatenate(parts or [np.empty(0)]) for name, parts in self.columns.items()}
+        steps = {
+            name: np.concatenate(parts or [np.empty(0)]) for name, parts in self.columns.items()
+        }
         self.run.steps = {"step": np.arange(len(steps["grad_norm"])), **steps}
         history = self.run.history
         if history["epoch"]:
@@ -154,9 +156,7 @@ class _Record:
             self.run.final["best_val_loss"] = min(history["val_loss"])
         if len(steps["grad_norm"]):
             self.run.final["grad_norm_max"] = steps["grad_norm"].max()
-            self.run.final["spectral_norm_max"] = np.nanmax(
-                steps["spectral_norm"], initial=-np.inf
-            )
+            self.run.final["spectral_norm_max"] = np.nanmax(steps["spectral_norm"], initial=-np.inf)
         self.run.seconds = time.perf_counter() - start
         # The first epoch compiles.
         self.run.steps_per_second = float(np.median(rates[1:] or rates or [0.0]))

@@ -72,7 +72,9 @@ class TorchTrainer:
             self._loss(state.model, [torch.as_tensor(array) for array in batch])
             for state, batch in zip(self._states, batches, strict=True)
         ]
-        value, accuracy = (np.array([float(x) for x in column]) for column in zip(*rows, strict=True))
+        value, accuracy = (
+            np.array([float(x) for x in column]) for column in zip(*rows, strict=True)
+        )
         return value, accuracy
 
     def diverged(self) -> np.ndarray:
