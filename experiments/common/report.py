@@ -50,9 +50,9 @@ def print_table(title: str, runs: Sequence[Run], baseline: float) -> None:
     """Each method's final figures, mean ± standard deviation over its seeds."""
     table = Table(title=title, title_justify="left")
     table.add_column("method", no_wrap=True)
-    headings = ("val loss", "accuracy", "max grad norm", "spectral norm", "steps/s")
+    headings = ("val loss", "accuracy", "grad norm max", "spectral norm", "steps/s")
     for heading in headings:
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("status", no_wrap=True)
     names = ("val_loss", "val_accuracy", "grad_norm_max", "spectral_norm")
     for (method, backend), group in by_method(runs).items():
@@ -82,8 +82,8 @@ def _mean_and_spread(values: Sequence[float]) -> str:
     finite = np.array([value for value in values if np.isfinite(value)])
     if not len(finite):
         return "-"
-    spread = f" ± {finite.std():.2g}" if len(values) > 1 else ""
-    return f"{finite.mean():.4g}{spread}"
+    spread = f" ± {finite.std():.1g}" if len(values) > 1 else ""
+    return f"{finite.mean():.3g}{spread}"
 
 
 def _status(group: Sequence[Run]) -> str:

@@ -1,0 +1,137 @@
+"""Where do gradient norms spike? A search over length, rate, clipping and size.
+
+    python -m experiments.gradient_spikes
+
+Each setting changes one thing of the copy task's defaults and trains a few hundred steps; what
+counts is the largest gradient norm before clipping, with and without projection.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from rich.table import Table
+
+from experiments.common import cli, figures, report
+from experiments.common.results import Run, write_results
+from experiments.common.runner import Interrupted, train_runs
+from experiments.copy_task import PRESETS, CopyTaskConfig
+
+METHODS = ("vanilla", "orthogonal_init", "qr")
+SETTINGS: dict[str, dict] = {
+    "default": {},
+    "30 symbols": {"seq_len": 30},
+    "100 symbols": {"seq_len": 100},
+    "no clipping": {"clip_norm": 0.0},
+    "rate 3e-3": {"lr": 3e-3},
+    "rate 1e-2": {"lr": 1e-2},
+    "rate 1e-2, no clipping": {"lr": 1e-2, "clip_norm": 0.0},
+    "64 units": {"hidden": 64},
+    "256 units": {"hidden": 256},
+    "ReLU": {"activation": "relu"},
+    "copy memory 100": PRESETS["copy_memory"],
+}
+
+
+@dataclass(frozen=True)
+class GradientSpikesConfig:
+    """Search for the settings at which gradient norms spike."""
+
+    steps: int = 300
+    """Training steps of each run."""
+    seed: int = 0
+    """First seed."""
+    seeds: int = 3
+    """Number of seeds, counted from the first."""
+    out: Path | None = None
+    """Folder to write to; default: figures/gradient_spikes."""
+
+    def __post_init__(self) -> None:
+        cli.check_counts(self, "steps", "seeds")
+        cli.check_counts(self, "seed", least=0)
+
+    def settings(self, name: str) -> CopyTaskConfig:
+        """The copy task under one setting, in ten epochs."""
+        changes = {"epochs": 10, "track_every": 10, "val_samples": 500, **SETTINGS[name]}
+        samples = -(-self.steps // changes["epochs"]) * CopyTaskConfig().batch_size
+        changes |= {"epochs": 10, "train_samples": samples}
+        return CopyTaskConfig(seed=self.seed, seeds=self.seeds, **changes)
+
+
+def execute(config: GradientSpikesConfig) -> None:
+    """Train every method under every setting, then write and print what was measured."""
+    out = cli.prepare_out(config.out, Path("gradient_spikes"))
+    seeds = range(config.seed, config.seed + config.seeds)
+    runs: list[Run] = []
+    interrupted = None
+    try:
+        for name in SETTINGS:
+            copy_task = config.settings(name)
+            for method in METHODS:
+                with report.progress(f"{name}: {method}", copy_task.epochs) as on_epoch:
+                    new = train_runs(
+                        method,
+                        copy_task.recipe(method),
+                        copy_task.schedule,
+                        seeds,
+                        on_epoch=on_epoch,
+                    )
+                for run in new:
+                    run.settings = {"setting": name, **SETTINGS[name]}
+                runs += new
+    except Interrupted as caught:
+        runs, interrupted = runs + caught.runs, caught
+    results = write_results(out, "gradient_spikes", config, runs, ["jax"])
+    names = draw(results, out)
+    print_table(runs)
+    report.print_written(out, ["results.json", *names])
+    if interrupted:
+        raise interrupted
+
+
+def print_table(runs: list[Run]) -> None:
+    """The largest gradient norm of each setting and method, over all seeds."""
+    table = Table(title="Largest gradient norm before clipping", title_justify="left")
+    table.add_column("setting", no_wrap=True)
+    for method in METHODS:
+        table.add_column(method, justify="right")
+    for name in SETTINGS:
+        cells = []
+        for method in METHODS:
+            found = [
+                run.final.get("grad_norm_max", np.nan)
+                for run in runs
+                if run.method == method and run.settings.get("setting") == name
+            ]
+            cells.append(f"{max(found):.3g}" if found else "-")
+        table.add_row(name, *cells)
+    report.console.print(table)
+
+
+def draw(results: dict, out: Path) -> list[str]:
+    """One row a setting, one dot a run: the largest gradient norm of each."""
+    seeds, steps = results["config"]["seeds"], results["config"]["steps"]
+    figure, axes = figures.panels(1, 2, f"Where gradients spike: {steps} steps, {seeds} seeds")
+    rows = {name: row for row, name in enumerate(reversed(SETTINGS))}
+    quantities = {
+        "grad_norm_max": "Largest gradient norm, unclipped",
+        "spectral_norm_max": "Largest spectral norm of W_hh",
+    }
+    for panel, (quantity, title) in zip(axes, quantities.items(), strict=True):
+        for offset, (method, color) in enumerate(zip(METHODS, figures.PALETTE, strict=False)):
+            group = figures.select(results["runs"], method=method)
+            points = [
+                (run["final"][quantity], rows[run["settings"]["setting"]] + 0.25 * (1 - offset))
+                for run in group
+                if run["settings"] and run["final"].get(quantity)
+            ]
+            panel.scatter(*zip(*points, strict=True), color=color, label=method, s=28)
+        panel.set(title=title, xscale="log", yticks=list(rows.values()))
+        panel.set_yticklabels(rows if panel is axes[0] else [])
+    figures.legend_below(figure, axes[0])
+    figures.save(figure, out / "gradient_spikes.png")
+    return ["gradient_spikes.png"]
+
+
+if __name__ == "__main__":
+    cli.run(GradientSpikesConfig, execute)

@@ -1,0 +1,186 @@
+"""Which retraction, and how often? Accuracy, distance from the nearest, and training.
+
+    python -m experiments.retractions
+
+1. Accuracy: the orthogonality error of each retraction against the condition number of its input.
+2. One step apart: how far QR lands from the nearest orthogonal matrix (polar), with the sign rule
+   and without, along a projected run; and whether the determinant keeps its sign.
+3. Training: the copy task with each retraction, projecting every step or every fifth.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from rich.table import Table
+
+from experiments.common import cli, jax_backend, report
+from experiments.common.results import Run, write_results
+from experiments.common.runner import Interrupted, train_runs
+from experiments.copy_task import CopyTaskConfig
+from experiments.retractions_figures import draw
+from jaxrnn import convert
+from jaxrnn.orthogonal import RETRACTIONS
+
+# Training variants: what differs from the copy task's method "qr".
+VARIANTS: dict[str, dict[str, Any]] = {
+    "qr": {},
+    "qr, every 5": {"project_every": 5},
+    "polar": {"retraction": "polar"},
+    "polar, every 5": {"retraction": "polar", "project_every": 5},
+    "qr_unsigned": {"retraction": "qr_unsigned"},
+}
+
+
+@dataclass(frozen=True)
+class RetractionsConfig:
+    """Compare retractions: their accuracy, their distance from the nearest, and training."""
+
+    size: int = 64
+    """N of the matrices whose accuracy is measured."""
+    matrices: int = 10
+    """Random matrices for each condition number."""
+    epochs: int = 20
+    """Epochs of the copy task for each variant."""
+    seed: int = 0
+    """First seed."""
+    seeds: int = 5
+    """Number of seeds, counted from the first."""
+    out: Path | None = None
+    """Folder to write to; default: figures/retractions."""
+
+    def __post_init__(self) -> None:
+        cli.check_counts(self, "size", "matrices", "epochs", "seeds")
+        cli.check_counts(self, "seed", least=0)
+        cli.check_size(self.matrices, 1, self.size**2, 1, ("size", "matrices"))
+
+    @property
+    def copy_task(self) -> CopyTaskConfig:
+        """The task that the variants train on."""
+        return CopyTaskConfig(epochs=self.epochs, seed=self.seed, seeds=self.seeds)
+
+
+def measure_accuracy(config: RetractionsConfig) -> list[Run]:
+    """Orthogonality error (float32, largest of all matrices) against the condition number.
+
+    The matrices are U Σ Vᵀ with random orthogonal U and V and singular values spaced evenly in
+    their logarithm from 1 down to 1/condition.
+    """
+    rng = np.random.default_rng(config.seed)
+    shape = (config.matrices, config.size, config.size)
+    U, V = (np.linalg.qr(rng.standard_normal(shape))[0] for _ in range(2))
+    conditions = 10.0 ** np.arange(0, 9)
+    runs = []
+    for name, retraction in RETRACTIONS.items():
+        errors = []
+        for condition in conditions:
+            sigma = np.geomspace(1, 1 / condition, config.size)
+            W = jnp.asarray((U * sigma) @ V.swapaxes(-1, -2), jnp.float32)
+            # Measured in float64, so that the ruler is finer than what it measures.
+            Q = np.asarray(jax.jit(retraction)(W), np.float64)
+            gram = Q.swapaxes(-1, -2) @ Q - np.eye(config.size)
+            errors.append((np.linalg.norm(gram, axis=(-2, -1)) / config.size**0.5).max())
+        history = {"condition": conditions.tolist(), "orthogonality_error": errors}
+        runs.append(Run(name, "jax", config.seed, {"part": "accuracy"}, history=history))
+    return runs
+
+
+def compare_single_steps(config: RetractionsConfig) -> Run:
+    """Along a run projected by QR: what each retraction makes of the same moved matrix.
+
+    ‖Q_qr − Q_polar‖, and the distance ‖Q − W‖ of each retraction from where the optimizer had put
+    W_hh, all in Frobenius norm; and whether det Q keeps its sign from step to step.
+    """
+    recipe = config.copy_task.recipe("orthogonal_init")
+    loss, optimizer = jax_backend.build_loss(recipe), jax_backend.build_optimizer(recipe)
+    weights = jax_backend.initial_weights(recipe, config.seed)
+
+    def step(carry: Any, batch: Any) -> tuple[Any, dict[str, jax.Array]]:
+        params, opt_state = carry
+        grads = jax.grad(lambda p: loss(p, batch)[0])(params)
+        updates, opt_state = optimizer.update(grads, opt_state, params)
+        params = optax.apply_updates(params, updates)
+        W = params["cell"]["h"]["kernel"].T
+        Q = {name: RETRACTIONS[name](W) for name in ("qr", "polar", "qr_unsigned")}
+        measured = {"qr_to_polar": jnp.linalg.norm(Q["qr"] - Q["polar"])}
+        for name, matrix in Q.items():
+            measured[f"{name}_distance"] = jnp.linalg.norm(matrix - W)
+            measured[f"{name}_determinant"] = jnp.linalg.slogdet(matrix)[0]
+        params["cell"]["h"]["kernel"] = Q["qr"].T
+        return (params, opt_state), measured
+
+    params = convert.from_weights(weights)
+    schedule = config.copy_task.schedule
+    rng = np.random.default_rng([config.seed, 0])
+    batches = recipe.task.sample(rng, 4 * schedule.steps_per_epoch, schedule.batch_size)
+    _, measured = jax.jit(lambda state, xs: jax.lax.scan(step, state, xs))(
+        (params, optimizer.init(params)), tuple(batches)
+    )
+    steps = {name: np.asarray(column) for name, column in measured.items()}
+    final = {
+        f"{name}_sign_changes": int(np.count_nonzero(np.diff(steps.pop(f"{name}_determinant"))))
+        for name in ("qr", "polar", "qr_unsigned")
+    }
+    medians = {f"{name}_median": np.median(column) for name, column in steps.items()}
+    steps["step"] = np.arange(len(steps["qr_to_polar"]))
+    settings = {"part": "single steps"}
+    return Run("qr", "jax", config.seed, settings, steps=steps, final={**final, **medians})
+
+
+def train_variants(config: RetractionsConfig, runs: list[Run]) -> None:
+    """Train the copy task with each variant, adding to ``runs`` as they end."""
+    copy_task = config.copy_task
+    seeds = range(config.seed, config.seed + config.seeds)
+    for name, changes in VARIANTS.items():
+        recipe = CopyTaskConfig(epochs=config.epochs, **changes).recipe("qr")
+        with report.progress(name, config.epochs) as on_epoch:
+            new = train_runs(name, recipe, copy_task.schedule, seeds, on_epoch=on_epoch)
+        for run in new:
+            run.settings = {"part": "training", **changes}
+        runs += new
+
+
+def execute(config: RetractionsConfig) -> None:
+    """Measure all three parts, then write and print them."""
+    out = cli.prepare_out(config.out, Path("retractions"))
+    runs = [*measure_accuracy(config), compare_single_steps(config)]
+    interrupted = None
+    try:
+        train_variants(config, runs)
+    except Interrupted as caught:
+        for run in caught.runs:
+            run.settings = {"part": "training"}
+        runs, interrupted = runs + caught.runs, caught
+    results = write_results(out, "retractions", config, runs, ["jax"])
+    names = draw(results, out)
+    print_tables(config, runs)
+    report.print_written(out, ["results.json", *names])
+    if interrupted:
+        raise interrupted
+
+
+def print_tables(config: RetractionsConfig, runs: list[Run]) -> None:
+    """Accuracy at a few condition numbers, the single steps, and the trained variants."""
+    table = Table(title="Orthogonality error, float32", title_justify="left")
+    table.add_column("condition number", no_wrap=True)
+    accuracy = [run for run in runs if run.settings["part"] == "accuracy"]
+    for exponent in (0, 2, 4, 6):
+        table.add_column(f"1e{exponent}", justify="right")
+    for run in accuracy:
+        errors = run.history["orthogonality_error"]
+        table.add_row(run.method, *(f"{errors[exponent]:.1e}" for exponent in (0, 2, 4, 6)))
+    report.console.print(table)
+    for run in runs:
+        if run.settings["part"] == "single steps":
+            for name, value in run.final.items():
+                report.console.print(f"{name}: {value:.4g}")
+    trained = [run for run in runs if run.settings["part"] == "training"]
+    report.print_table("Copy task", trained, config.copy_task.task.baseline)
+
+
+if __name__ == "__main__":
+    cli.run(RetractionsConfig, execute)
