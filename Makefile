@@ -27,3 +27,14 @@ lint: .venv/test.stamp
 
 clean:
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+# Every committed figure, one after the other; about half an hour on two cores.
+figures: .venv/test.stamp
+	$(BIN)/python -m experiments.copy_task
+	$(BIN)/python -m experiments.copy_task --seeds 5
+	$(BIN)/python -m experiments.copy_task --backend both
+	$(BIN)/python -m experiments.copy_task --preset no_clipping
+	$(BIN)/python -m experiments.copy_task --preset copy_memory
+	$(BIN)/python -m experiments.retractions
+	$(BIN)/python -m experiments.gradient_spikes
+	$(BIN)/python -m experiments.benchmark

@@ -12,6 +12,8 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from jaxrnn.paths import named_leaves
+
 Weights = dict[str, np.ndarray]
 
 # Where each array lives in the parameters of SequenceModel(VanillaCell(...)), and whether a Flax
@@ -34,16 +36,17 @@ def to_weights(params: Mapping[str, Any]) -> Weights:
     Raises:
       ValueError: a parameter is missing or unknown.
     """
+    leaves = dict(named_leaves(params))
     weights = {}
-    for name, (path, transposed) in _PLACES.items():
-        leaf: Any = params
-        for key in path:
-            leaf = leaf.get(key) if leaf is not None else None
-        if leaf is None and name != "b_modrelu":
-            raise ValueError(f"parameter {'/'.join(path)} is missing: not a vanilla SequenceModel")
-        if leaf is not None:
-            array = np.asarray(leaf)
+    for name, (keys, transposed) in _PLACES.items():
+        path = "/".join(keys)
+        if path in leaves:
+            array = np.asarray(leaves.pop(path))
             weights[name] = np.swapaxes(array, -1, -2) if transposed else array
+        elif name != "b_modrelu":
+            raise ValueError(f"parameter {path} is missing: not a vanilla SequenceModel")
+    if leaves:
+        raise ValueError(f"unknown parameters {', '.join(leaves)}: not a vanilla SequenceModel")
     return weights
 
 

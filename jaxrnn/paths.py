@@ -13,8 +13,9 @@ import jax.numpy as jnp
 Predicate = Callable[[str, Any], bool]
 
 # The hidden-to-hidden kernels of Flax's cells: linen names them h (SimpleCell, and VanillaCell
-# here), hi hf hg ho (LSTM), hr hz hn (GRU); nnx names them dense_h.
-_RECURRENT_KERNEL = re.compile(r"(^|/)(h[a-z]?|dense_h)/kernel(/value)?$")
+# here), hi hf hg ho (LSTM), hr hz hn (GRU), hf hn (MGU); nnx names them dense_h. ConvLSTM's hh, a
+# convolution with leading spatial dimensions, is no batch of matrices.
+_RECURRENT_KERNEL = re.compile(r"(^|/)(h[ifgorzn]?|dense_h)/kernel(/value)?$")
 
 
 def named_leaves(tree: Any) -> list[tuple[str, Any]]:

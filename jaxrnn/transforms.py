@@ -56,7 +56,7 @@ def project_recurrent(
         selected, or a selected leaf that is not a square floating-point matrix; no params given.
     """
     retract = _resolve(retraction)
-    if every < 1 or every != int(every):
+    if every < 1 or every % 1 != 0:
         raise ValueError(f"every must be a whole number, 1 or more, got {every!r}")
     if layout not in ("in_out", "out_in"):
         raise ValueError(f"layout must be 'in_out' or 'out_in', got {layout!r}")
