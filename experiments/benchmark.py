@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from rich.progress import track
 from rich.table import Table
 
-from experiments.common import cli, figures, jax_backend, report, torch_backend
-from experiments.common.recipe import Backend, Recipe
+from experiments.common import cli, figures, report
+from experiments.common.recipe import Recipe, load_backend
 from experiments.common.results import Run, write_results
+from experiments.common.runner import Interrupted
 from jaxrnn.tasks import Batch, CopyTask
 
 BARE = "torch.nn.RNN, bare loop"
@@ -44,8 +44,9 @@ class BenchmarkConfig:
 
     def __post_init__(self) -> None:
         cli.check_counts(self, "hidden", "seq_len", "batch_size", "steps", "rounds")
-        sizes = ("batch_size", "seq_len", "hidden")
-        cli.check_size(self.batch_size, 2 * self.seq_len + 1, self.hidden, 1, sizes)
+        predictions = self.batch_size * (2 * self.seq_len + 1)
+        numbers = predictions * (2 * self.steps + self.hidden) + 4 * self.hidden**2
+        cli.check_memory(self, numbers, "batch_size", "seq_len", "steps", "hidden")
 
     def recipe(self, retraction: str | None, every: int = 1) -> Recipe:
         """The copy task as the copy experiment trains it, spectral norms not measured."""
@@ -62,6 +63,8 @@ class BenchmarkConfig:
 
 def bare_torch_loop(config: BenchmarkConfig) -> Callable[[Batch], object]:
     """The loop that a PyTorch user would write: nothing measured but the loss."""
+    import torch  # an extra; execute has made sure of it
+
     task = CopyTask(config.seq_len)
     rnn = torch.nn.RNN(task.num_inputs, config.hidden, batch_first=True)
     readout = torch.nn.Linear(config.hidden, task.num_outputs)
@@ -86,13 +89,13 @@ def bare_torch_loop(config: BenchmarkConfig) -> Callable[[Batch], object]:
 
 def contenders(config: BenchmarkConfig) -> dict[str, Callable[[Batch], object]]:
     """Functions that train one chunk of steps and return when it is done."""
-    variants: dict[str, tuple[Backend, str | None, int]] = {
-        "torch_ref": (torch_backend, None, 1),
-        "torch_ref, QR every step": (torch_backend, "qr", 1),
-        "jaxrnn": (jax_backend, None, 1),
-        "jaxrnn, QR every step": (jax_backend, "qr", 1),
-        "jaxrnn, QR every 5": (jax_backend, "qr", 5),
-        "jaxrnn, polar every step": (jax_backend, "polar", 1),
+    variants: dict[str, tuple[str, str | None, int]] = {
+        "torch_ref": ("torch", None, 1),
+        "torch_ref, QR every step": ("torch", "qr", 1),
+        "jaxrnn": ("jax", None, 1),
+        "jaxrnn, QR every step": ("jax", "qr", 1),
+        "jaxrnn, QR every 5": ("jax", "qr", 5),
+        "jaxrnn, polar every step": ("jax", "polar", 1),
     }
     return {BARE: bare_torch_loop(config)} | {
         name: trained_chunk(backend, config.recipe(retraction, every))
@@ -100,24 +103,33 @@ def contenders(config: BenchmarkConfig) -> dict[str, Callable[[Batch], object]]:
     }
 
 
-def trained_chunk(backend: Backend, recipe: Recipe) -> Callable[[Batch], object]:
+def trained_chunk(backend: str, recipe: Recipe) -> Callable[[Batch], object]:
     """A chunk of a recipe's training, by the backend's own trainer."""
-    trainer = backend.make_trainer(recipe, [backend.initial_weights(recipe, 0)])
+    library = load_backend(backend)
+    trainer = library.make_trainer(recipe, [library.initial_weights(recipe, 0)])
     return lambda batch: trainer.train([batch])
 
 
 def measure(config: BenchmarkConfig) -> dict[str, np.ndarray]:
-    """Milliseconds per step of each contender in each round, after two rounds of warming up."""
+    """Milliseconds per step of each contender in each round, after two rounds of warming up.
+
+    After Ctrl-C the rounds are fewer; before the first of them it is raised.
+    """
     rng = np.random.default_rng(0)
     batch = CopyTask(config.seq_len).sample(rng, config.steps, config.batch_size)
     found = contenders(config)
     times: dict[str, list[float]] = {name: [] for name in found}
-    for _ in track(range(config.rounds + 2), "rounds", console=report.console):
-        for name, chunk in found.items():
-            start = time.perf_counter()
-            chunk(batch)
-            times[name].append(1e3 * (time.perf_counter() - start) / config.steps)
-    return {name: np.array(column[2:]) for name, column in times.items()}
+    try:
+        for _ in track(range(config.rounds + 2), "rounds", console=report.console):
+            for name, chunk in found.items():
+                start = time.perf_counter()
+                chunk(batch)
+                times[name].append(1e3 * (time.perf_counter() - start) / config.steps)
+    except KeyboardInterrupt:
+        if min(map(len, times.values())) < 3:
+            raise
+    whole = min(map(len, times.values()))
+    return {name: np.array(column[2:whole]) for name, column in times.items()}
 
 
 def execute(config: BenchmarkConfig) -> None:
@@ -125,6 +137,7 @@ def execute(config: BenchmarkConfig) -> None:
     cli.require_backends(["jax", "torch"])
     out = cli.prepare_out(config.out, Path("benchmark"))
     times = measure(config)
+    interrupted = len(times[BARE]) < config.rounds
     runs = []
     for name, column in times.items():
         ratios = column / times[BARE]
@@ -137,11 +150,17 @@ def execute(config: BenchmarkConfig) -> None:
         backend = "jax" if name.startswith("jaxrnn") else "torch"
         run = Run(name, backend, 0, final=final, seconds=1e-3 * column.sum() * config.steps)
         run.steps_per_second = 1e3 / float(final["ms_per_step"])
+        run.status = "interrupted" if interrupted else "completed"
         runs.append(run)
-    results = write_results(out, "benchmark", config, runs, ["jax", "torch"])
-    names = draw(results, out)
-    print_table(runs)
+    with cli.uninterrupted():
+        try:
+            results = write_results(out, "benchmark", config, runs, ["jax", "torch"])
+            names = draw(results, out)
+        finally:
+            print_table(runs)
     report.print_written(out, ["results.json", *names])
+    if interrupted:
+        raise Interrupted(runs)
 
 
 def print_table(runs: list[Run]) -> None:

@@ -17,7 +17,7 @@ from typing import Literal
 from experiments.common import cli, report
 from experiments.common.recipe import Recipe, Weights, load_backend
 from experiments.common.results import Run, write_results
-from experiments.common.runner import Interrupted, Schedule, train_runs
+from experiments.common.runner import Interrupted, Schedule, interruptible, train_runs
 from experiments.copy_task_figures import draw
 from jaxrnn.tasks import CopyMemoryTask, CopyTask
 
@@ -106,16 +106,26 @@ class CopyTaskConfig:
     def __post_init__(self) -> None:
         cli.check_distinct(self, "methods")
         cli.check_counts(self, "seq_len", "hidden", "epochs", "train_samples", "val_samples")
-        cli.check_counts(self, "batch_size", "track_every", "seeds")
+        cli.check_counts(self, "batch_size", "track_every")
+        cli.check_counts(self, "seeds", most=cli.MAX_SEEDS)
         cli.check_counts(self, "project_every", "seed", least=0)
         if self.delay is not None:
             cli.check_counts(self, "delay")
         cli.check_rates(self, "lr", "recurrent_lr")
         cli.check_rates(self, "clip_norm", zero=True)
+        length = "seq_len" if self.delay is None else "delay"
+        sizes = ("train_samples", "val_samples", "batch_size", length, "hidden", "seeds")
+        cli.check_memory(self, self._numbers_in_memory(), *sizes)
+
+    def _numbers_in_memory(self) -> int:
+        """An epoch's inputs and targets, one batch's states, W_hh and what Adam keeps of it."""
         steps = 2 * self.seq_len + 1 if self.delay is None else self.delay + 20
-        largest_batch = max(self.batch_size, self.val_samples)
-        sizes = ("batch_size", "val_samples", "seq_len", "delay", "hidden", "seeds")
-        cli.check_size(largest_batch, steps, self.hidden, self.seeds, sizes)
+        samples = self.schedule.steps_per_epoch * self.batch_size
+        features = self.hidden + self.task.num_inputs + self.task.num_outputs
+        states = max(self.batch_size, self.val_samples) * steps * features
+        if self.backend != "torch":  # which trains one seed after the other
+            states *= self.seeds
+        return states + self.seeds * (2 * samples * steps + 4 * self.hidden**2)
 
     @property
     def task(self) -> CopyTask | CopyMemoryTask:
@@ -165,7 +175,7 @@ def train(config: CopyTaskConfig) -> list[Run]:
     """Train every method on every backend; Interrupted carries what was measured."""
     runs: list[Run] = []
     seeds = range(config.seed, config.seed + config.seeds)
-    try:
+    with interruptible(runs):
         for method in config.methods:
             recipe = config.recipe(method)
             weights: list[Weights] | None = None
@@ -175,10 +185,8 @@ def train(config: CopyTaskConfig) -> list[Run]:
             for backend in config.backends:
                 with report.progress(f"{method} ({backend})", config.epochs) as on_epoch:
                     runs += train_runs(
-                        method, recipe, config.schedule, seeds, backend, weights, on_epoch
+                        method, recipe, config.schedule, seeds, backend, weights, on_epoch=on_epoch
                     )
-    except Interrupted as interrupted:
-        raise Interrupted(runs + interrupted.runs) from None
     return runs
 
 
@@ -190,9 +198,12 @@ def execute(config: CopyTaskConfig) -> None:
         runs, interrupted = train(config), None
     except Interrupted as caught:
         runs, interrupted = caught.runs, caught
-    results = write_results(out, "copy_task", config, runs, config.backends)
-    names = draw(results, out)
-    report.print_table("Copy task", runs, config.task.baseline)
+    with cli.uninterrupted():
+        try:
+            results = write_results(out, "copy_task", config, runs, config.backends)
+            names = draw(results, out)
+        finally:  # shown even where it cannot be written
+            report.print_table("Copy task", runs, config.task.baseline)
     if config.backend == "both":
         print_differences(config, runs)
     report.print_written(out, ["results.json", *names])

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from experiments.common import cli, figures, report
 from experiments.common.results import Run, write_results
-from experiments.common.runner import Interrupted, train_runs
+from experiments.common.runner import Interrupted, interruptible, train_runs
 from experiments.copy_task import PRESETS, CopyTaskConfig
 
 METHODS = ("vanilla", "orthogonal_init", "qr")
@@ -47,8 +47,14 @@ class GradientSpikesConfig:
     """Folder to write to; default: figures/gradient_spikes."""
 
     def __post_init__(self) -> None:
-        cli.check_counts(self, "steps", "seeds")
+        cli.check_counts(self, "steps")
+        cli.check_counts(self, "seeds", most=10)  # times eleven settings
         cli.check_counts(self, "seed", least=0)
+        try:
+            for name in SETTINGS:
+                self.settings(name)
+        except ValueError as error:
+            raise ValueError(f"--steps {self.steps} --seeds {self.seeds}: {error}") from None
 
     def settings(self, name: str) -> CopyTaskConfig:
         """The copy task under one setting, in ten epochs."""
@@ -60,33 +66,41 @@ class GradientSpikesConfig:
 
 def execute(config: GradientSpikesConfig) -> None:
     """Train every method under every setting, then write and print what was measured."""
+    cli.require_backends(["jax"])
     out = cli.prepare_out(config.out, Path("gradient_spikes"))
-    seeds = range(config.seed, config.seed + config.seeds)
-    runs: list[Run] = []
-    interrupted = None
     try:
-        for name in SETTINGS:
-            copy_task = config.settings(name)
+        runs, interrupted = train(config), None
+    except Interrupted as caught:
+        runs, interrupted = caught.runs, caught
+    with cli.uninterrupted():
+        try:
+            results = write_results(out, "gradient_spikes", config, runs, ["jax"])
+            names = draw(results, out)
+        finally:
+            print_table(runs)
+    report.print_written(out, ["results.json", *names])
+    if interrupted:
+        raise interrupted
+
+
+def train(config: GradientSpikesConfig) -> list[Run]:
+    """Train every method under every setting; Interrupted carries what was measured."""
+    runs: list[Run] = []
+    seeds = range(config.seed, config.seed + config.seeds)
+    with interruptible(runs):
+        for name, changes in SETTINGS.items():
+            copy_task, settings = config.settings(name), {"setting": name, **changes}
             for method in METHODS:
                 with report.progress(f"{name}: {method}", copy_task.epochs) as on_epoch:
-                    new = train_runs(
+                    runs += train_runs(
                         method,
                         copy_task.recipe(method),
                         copy_task.schedule,
                         seeds,
+                        settings=settings,
                         on_epoch=on_epoch,
                     )
-                for run in new:
-                    run.settings = {"setting": name, **SETTINGS[name]}
-                runs += new
-    except Interrupted as caught:
-        runs, interrupted = runs + caught.runs, caught
-    results = write_results(out, "gradient_spikes", config, runs, ["jax"])
-    names = draw(results, out)
-    print_table(runs)
-    report.print_written(out, ["results.json", *names])
-    if interrupted:
-        raise interrupted
+    return runs
 
 
 def print_table(runs: list[Run]) -> None:
@@ -103,7 +117,7 @@ def print_table(runs: list[Run]) -> None:
                 for run in runs
                 if run.method == method and run.settings.get("setting") == name
             ]
-            cells.append(f"{max(found):.3g}" if found else "-")
+            cells.append(f"{np.fmax.reduce(found):.3g}" if found else "-")
         table.add_row(name, *cells)
     report.console.print(table)
 
@@ -123,9 +137,10 @@ def draw(results: dict, out: Path) -> list[str]:
             points = [
                 (run["final"][quantity], rows[run["settings"]["setting"]] + 0.25 * (1 - offset))
                 for run in group
-                if run["settings"] and run["final"].get(quantity)
+                if run["final"].get(quantity)
             ]
-            panel.scatter(*zip(*points, strict=True), color=color, label=method, s=28)
+            xs, ys = np.array(points).reshape(-1, 2).T
+            panel.scatter(xs, ys, color=color, label=method, s=28)
         panel.set(title=title, xscale="log", yticks=list(rows.values()))
         panel.set_yticklabels(rows if panel is axes[0] else [])
     figures.legend_below(figure, axes[0])

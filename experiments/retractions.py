@@ -20,7 +20,7 @@ from rich.table import Table
 
 from experiments.common import cli, jax_backend, report
 from experiments.common.results import Run, write_results
-from experiments.common.runner import Interrupted, train_runs
+from experiments.common.runner import Interrupted, interruptible, train_runs
 from experiments.copy_task import CopyTaskConfig
 from experiments.retractions_figures import draw
 from jaxrnn import convert
@@ -56,7 +56,9 @@ class RetractionsConfig:
     def __post_init__(self) -> None:
         cli.check_counts(self, "size", "matrices", "epochs", "seeds")
         cli.check_counts(self, "seed", least=0)
-        cli.check_size(self.matrices, 1, self.size**2, 1, ("size", "matrices"))
+        # In float64, and as many again of the two orthogonal factors.
+        cli.check_memory(self, 2 * 3 * self.matrices * self.size**2, "size", "matrices")
+        _ = self.copy_task  # checks the rest
 
     @property
     def copy_task(self) -> CopyTaskConfig:
@@ -137,27 +139,36 @@ def train_variants(config: RetractionsConfig, runs: list[Run]) -> None:
     seeds = range(config.seed, config.seed + config.seeds)
     for name, changes in VARIANTS.items():
         recipe = CopyTaskConfig(epochs=config.epochs, **changes).recipe("qr")
+        settings = {"part": "training", **changes}
         with report.progress(name, config.epochs) as on_epoch:
-            new = train_runs(name, recipe, copy_task.schedule, seeds, on_epoch=on_epoch)
-        for run in new:
-            run.settings = {"part": "training", **changes}
-        runs += new
+            runs += train_runs(
+                name, recipe, copy_task.schedule, seeds, settings=settings, on_epoch=on_epoch
+            )
+
+
+def measure(config: RetractionsConfig) -> list[Run]:
+    """All three parts; Interrupted carries what was measured."""
+    runs: list[Run] = []
+    with interruptible(runs):
+        runs += measure_accuracy(config)
+        runs.append(compare_single_steps(config))
+        train_variants(config, runs)
+    return runs
 
 
 def execute(config: RetractionsConfig) -> None:
     """Measure all three parts, then write and print them."""
     out = cli.prepare_out(config.out, Path("retractions"))
-    runs = [*measure_accuracy(config), compare_single_steps(config)]
-    interrupted = None
     try:
-        train_variants(config, runs)
+        runs, interrupted = measure(config), None
     except Interrupted as caught:
-        for run in caught.runs:
-            run.settings = {"part": "training"}
-        runs, interrupted = runs + caught.runs, caught
-    results = write_results(out, "retractions", config, runs, ["jax"])
-    names = draw(results, out)
-    print_tables(config, runs)
+        runs, interrupted = caught.runs, caught
+    with cli.uninterrupted():
+        try:
+            results = write_results(out, "retractions", config, runs, ["jax"])
+            names = draw(results, out)
+        finally:
+            print_tables(config, runs)
     report.print_written(out, ["results.json", *names])
     if interrupted:
         raise interrupted

@@ -25,11 +25,13 @@ def draw(results: dict, out: Path) -> list[str]:
     parts: dict[str, list[dict]] = {}
     for run in results["runs"]:
         parts.setdefault(run["settings"]["part"], []).append(run)
-    _draw_accuracy(axes[0, 0], parts["accuracy"])
-    _draw_single_steps(axes[0, 1], parts["single steps"][0]["steps"])
+    # An interrupted run lacks the later parts.
+    _draw_accuracy(axes[0, 0], parts.get("accuracy", []))
+    _draw_single_steps(axes[0, 1], parts.get("single steps", []))
     _draw_training(axes[1, 0], axes[1, 1], parts.get("training", []))
     for panel in (axes[0, 0], axes[0, 1], axes[1, 0]):
-        panel.legend(fontsize=9)
+        if panel.get_legend_handles_labels()[0]:
+            panel.legend(fontsize=9)
     figures.save(figure, out / "retractions.png")
     return ["retractions.png"]
 
@@ -49,15 +51,17 @@ def _draw_accuracy(axes: Axes, runs: list[dict]) -> None:
     )
 
 
-def _draw_single_steps(axes: Axes, steps: dict) -> None:
+def _draw_single_steps(axes: Axes, runs: list[dict]) -> None:
     lines = {
         "qr_unsigned_distance": "‖unsigned QR − W‖",
         "qr_distance": "‖QR − W‖",
         "polar_distance": "‖polar − W‖ (nearest)",
         "qr_to_polar": "‖QR − polar‖",
     }
-    for (name, label), color in zip(lines.items(), figures.PALETTE, strict=False):
-        axes.plot(steps["step"], steps[name], color=color, label=label, linewidth=1.5)
+    for run in runs:
+        steps = run["steps"]
+        for (name, label), color in zip(lines.items(), figures.PALETTE, strict=False):
+            axes.plot(steps["step"], steps[name], color=color, label=label, linewidth=1.5)
     axes.set(title="One step of the copy task", xlabel="training step", yscale="log")
     axes.set_ylabel("Frobenius norm")
 

@@ -31,15 +31,15 @@ class TrainState(struct.PyTreeNode):
     Attributes:
       params: the model's parameters.
       opt_state: the Optax state.
-      step: steps applied so far.
+      step: steps applied so far, int32.
       diverged: whether a loss or gradient was not finite; ``step`` then names that step, and
         ``params`` are those before it.
     """
 
     params: Any
     opt_state: Any
-    step: jax.Array
-    diverged: jax.Array
+    step: Any
+    diverged: Any
 
     @classmethod
     def create(cls, params: Any, optimizer: optax.GradientTransformation) -> "TrainState":

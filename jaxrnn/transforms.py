@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jax.sharding import PartitionSpec
 
 from jaxrnn.orthogonal import RETRACTIONS, Retraction
 from jaxrnn.paths import Predicate, as_predicate, named_leaves
@@ -55,7 +56,7 @@ def project_recurrent(
       ValueError: an unknown retraction or layout, ``every`` < 1; at init or update, no leaf
         selected, or a selected leaf that is not a square floating-point matrix; no params given.
     """
-    retract = _resolve(retraction)
+    retract = _on_whole_matrices(_resolve(retraction))
     if every < 1 or every % 1 != 0:
         raise ValueError(f"every must be a whole number, 1 or more, got {every!r}")
     if layout not in ("in_out", "out_in"):
@@ -103,6 +104,23 @@ def _resolve(retraction: str | Retraction) -> Retraction:
     if retraction not in RETRACTIONS:
         raise ValueError(f"retraction must be one of {', '.join(RETRACTIONS)}, got {retraction!r}")
     return RETRACTIONS[retraction]
+
+
+def _on_whole_matrices(retract: Retraction) -> Retraction:
+    """``retract`` for matrices that may lie in parts on several devices.
+
+    Where shardings are explicit (jax.make_mesh's default), JAX decomposes no such matrix by itself.
+    """
+
+    def retract_whole(W: jax.Array) -> jax.Array:
+        parts = jax.typeof(W).sharding
+        *batch, rows, columns = parts.spec
+        if rows is None and columns is None:
+            return retract(W)
+        whole = parts.update(spec=PartitionSpec(*batch, None, None))
+        return jax.sharding.reshard(retract(jax.sharding.reshard(W, whole)), parts)
+
+    return retract_whole
 
 
 def _selected(params: Any, selects: Predicate) -> list[int]:

@@ -5,25 +5,30 @@
 """
 
 import argparse
+import contextlib
 import dataclasses
+import io
+import itertools
 import math
+import os
+import signal
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import tyro
 
-from experiments.common.recipe import is_installed
-from experiments.common.results import ROOT
+from experiments.common.recipe import load_backend
+from experiments.common.results import ROOT, NotWritten
 from experiments.common.runner import Interrupted
 
 Config = TypeVar("Config")
 
 MAX_COUNT = 10**9
 MAX_RATE = 1e3
-MAX_STATES = 2**33  # floats; 32 GiB in float32
+MAX_SEEDS = 50  # every run has its place in a results.json of less than 1 MiB
 
 
 def run(
@@ -34,12 +39,17 @@ def run(
 ) -> None:
     """Read the command line into ``config_class`` and ``execute`` it, with the statuses above."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    config = parse(config_class, presets or {}, arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without "±" is no reason to stop
     try:
-        execute(config)
+        execute(parse(config_class, presets or {}, arguments))
     except (Interrupted, KeyboardInterrupt):
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+    except NotWritten as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
 
 
 def parse(
@@ -47,14 +57,16 @@ def parse(
 ) -> Config:
     """The dataclass from the options; a preset's values are defaults that options override."""
     default = config_class()
+    if "--out=" in arguments or ("--out", "") in itertools.pairwise(arguments):
+        fail("--out must be a folder, got an empty name")
     if presets:
         early = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-        early.add_argument("--preset", choices=sorted(presets))
+        early.add_argument("--preset", choices=["None", *presets])
         try:
             preset = early.parse_known_args(list(arguments))[0].preset
         except argparse.ArgumentError:
             preset = None  # tyro says what is wrong with it
-        default = config_class(**presets[preset]) if preset else default
+        default = config_class(**presets[preset]) if preset in presets else default
     prog = f"python -m {config_class.__module__}"
     if config_class.__module__ == "__main__":
         prog = f"python -m experiments.{Path(sys.argv[0]).stem}"
@@ -68,35 +80,50 @@ def fail(message: str) -> NoReturn:
 
 
 def require_backends(backends: Sequence[str]) -> None:
-    """Exit with 2 unless the frameworks are installed; name the extra that installs them."""
+    """Import the frameworks, or exit with 2 and name the extra that installs them."""
     for backend in backends:
-        if not is_installed(backend):
+        try:
+            load_backend(backend)
+        except ImportError as error:
             extra = "jaxrnn[torch]" if backend == "torch" else "jaxrnn"
-            fail(f"--backend {backend} needs the package {backend}: pip install '{extra}'")
+            fail(
+                f"--backend {backend} needs the package {backend} ({error}): pip install '{extra}'"
+            )
 
 
 def prepare_out(out: Path | None, default: Path) -> Path:
     """The folder to write to, created and tried; exit with 2 if it cannot be."""
     chosen = ROOT / "figures" / default if out is None else out
-    made = [folder for folder in (chosen, *chosen.parents) if not folder.exists()]
+    made: list[Path] = []
     try:
+        made = [folder for folder in (chosen, *chosen.parents) if not folder.exists()]
         chosen.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=chosen):
             pass
     except OSError as error:
         for folder in made:
-            if folder.is_dir():
+            with contextlib.suppress(OSError):
                 folder.rmdir()
         fail(f"--out {chosen}: not a folder that can be written to ({error.strerror})")
     return chosen
 
 
-def check_counts(config: Any, *names: str, least: int = 1) -> None:
-    """ValueError unless the named fields are whole numbers from ``least`` to a thousand million."""
+@contextlib.contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Ctrl-C is ignored while what was measured is written."""
+    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+def check_counts(config: Any, *names: str, least: int = 1, most: int = MAX_COUNT) -> None:
+    """ValueError unless the named fields are whole numbers from ``least`` to ``most``."""
     for name in names:
         value = getattr(config, name)
-        if not least <= value <= MAX_COUNT:
-            raise ValueError(f"{option(name)} must be from {least} to {MAX_COUNT}, got {value}")
+        if not least <= value <= most:
+            raise ValueError(f"{option(name)} must be from {least} to {most}, got {value}")
 
 
 def check_rates(config: Any, *names: str, zero: bool = False) -> None:
@@ -110,14 +137,25 @@ def check_rates(config: Any, *names: str, zero: bool = False) -> None:
             raise ValueError(f"{option(name)} must be {allowed}, at most {MAX_RATE:g}, got {value}")
 
 
-def check_size(batch: int, steps: int, hidden: int, seeds: int, names: Sequence[str]) -> None:
-    """ValueError if the hidden states of one batch, S·B·T·N floats, could not fit in memory."""
-    states = batch * steps * hidden * seeds
-    if states > MAX_STATES or hidden**2 > MAX_STATES:
-        options = ", ".join(map(option, names))
+def check_memory(config: Any, numbers: int, *names: str) -> None:
+    """ValueError if so many numbers of four bytes could not fit in this machine's memory.
+
+    Args:
+      config: what the message quotes the named fields of.
+      numbers: a lower bound of what has to be held at once.
+      names: the fields that decide it.
+    """
+    needed, available = 4 * numbers / 2**30, total_memory() / 2**30
+    if needed > available:
+        given = ", ".join(f"{option(name)} {getattr(config, name)}" for name in names)
         raise ValueError(
-            f"{options}: together {states:.1e} numbers per training step, at most {MAX_STATES:.1e}"
+            f"{given}: together need {needed:,.0f} GiB or more; this machine has {available:.0f}"
         )
+
+
+def total_memory() -> int:
+    """Bytes of memory in this machine."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def check_distinct(config: Any, name: str) -> None:

@@ -3,6 +3,7 @@
 A figure is drawn from the contents of results.json alone, so it can be redrawn without training.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,8 @@ def legend_below(figure: Figure, *sources: Axes) -> None:
     for axes in sources:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle)
-    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=4)
+    columns = math.ceil(len(handles) / math.ceil(len(handles) / 4))
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=columns)
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -79,12 +81,12 @@ def draw_lines(
     ]
     if not curves:
         return
-    longest = max((xs for xs, _ in curves), key=len)
-    stacked = np.full((len(curves), len(longest)), np.nan)
-    for row, (_, ys) in zip(stacked, curves, strict=True):
-        row[: len(ys)] = ys
+    all_xs = np.unique(np.concatenate([xs for xs, _ in curves]))
+    stacked = np.full((len(curves), len(all_xs)), np.nan)
+    for row, (xs, ys) in zip(stacked, curves, strict=True):
+        row[np.searchsorted(all_xs, xs)] = ys
     kept = ~np.isnan(stacked).all(axis=0)
-    xs, stacked = longest[kept], stacked[:, kept]
+    xs, stacked = all_xs[kept], stacked[:, kept]
     marker = "o" if len(xs) == 1 else None
     axes.plot(xs, np.nanmean(stacked, axis=0), color=color, label=label, marker=marker, **style)
     if len(curves) > 1:

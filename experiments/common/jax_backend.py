@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -51,7 +52,7 @@ def build_optimizer(recipe: Recipe) -> optax.GradientTransformation:
 
 def initial_weights(recipe: Recipe, seed: int) -> Weights:
     """Fresh weights in the letters of the equations."""
-    dummy = np.zeros((1, 1, recipe.task.num_inputs), np.float32)
+    dummy = jnp.zeros((1, 1, recipe.task.num_inputs))
     variables = build_model(recipe).init(jax.random.key(seed), dummy)
     return jaxrnn.convert.to_weights(variables["params"])
 

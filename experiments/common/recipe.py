@@ -1,7 +1,6 @@
 """How one method trains: all that a backend needs to build its model and its optimizer."""
 
 import importlib
-import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import ModuleType
@@ -74,8 +73,3 @@ class Backend(Protocol):
 def load_backend(name: str) -> ModuleType:
     """Import a backend, and with it JAX or PyTorch, by its name."""
     return importlib.import_module(BACKENDS[name])
-
-
-def is_installed(backend: str) -> bool:
-    """Whether the framework of a backend can be imported."""
-    return importlib.util.find_spec(backend) is not None

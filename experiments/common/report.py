@@ -13,7 +13,7 @@ from rich.table import Table
 from experiments.common.results import Run
 
 # A pipe or a log file has no width of its own; the table needs this one.
-console = Console(highlight=False, width=None if sys.stdout.isatty() else 110)
+console = Console(highlight=False, width=None if sys.stdout.isatty() else 130)
 
 
 @contextmanager
@@ -40,8 +40,7 @@ def progress(label: str, epochs: int) -> Iterator[Callable[[Run], None]]:
                 )
             bar.update(task, advance=1, latest=latest)
             if not console.is_terminal:
-                epoch = len(history["epoch"]) + (run.status == "diverged")
-                console.print(f"{label}  epoch {epoch}/{epochs}  {latest}")
+                console.print(f"{label}  epoch {bar.tasks[0].completed:.0f}/{epochs}  {latest}")
 
         yield show
 

@@ -13,7 +13,6 @@ import platform
 import re
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +22,7 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parents[2]
 MAX_POINTS = 500  # of one run's "steps"
-MAX_POINTS_PER_FILE = 6000  # 4 columns of about 12 bytes each keep the file well under 1 MiB
+MAX_POINTS_PER_FILE = 6000  # and half as many epochs: 0.7 MiB at most
 SIGNIFICANT_DIGITS = 8  # float32 has seven
 
 
@@ -43,6 +42,10 @@ class Run:
     steps_per_second: float = 0.0
 
 
+class NotWritten(Exception):  # noqa: N818 — as in Interrupted, the message says what happened
+    """A file could not be written."""
+
+
 def environment(backends: Iterable[str]) -> dict[str, Any]:
     """Versions, device and commit; only the frameworks that were used are asked for a device."""
     versions = {name: _version(name) for name in ("jax", "flax", "optax", "numpy", "torch")}
@@ -54,7 +57,7 @@ def environment(backends: Iterable[str]) -> dict[str, Any]:
     if "torch" in backends:
         import torch
 
-        devices.append(f"torch: {'cuda' if torch.cuda.is_available() else 'cpu'}")
+        devices.append(f"torch: {torch.get_default_device().type}")
     return {
         "python": platform.python_version(),
         **versions,
@@ -63,10 +66,14 @@ def environment(backends: Iterable[str]) -> dict[str, Any]:
     }
 
 
-def thin(steps: dict[str, np.ndarray], max_points: int) -> dict[str, list]:
-    """Cut (K,) columns to ``max_points`` buckets at most, each with its first step and maxima."""
+def thin(steps: dict[str, np.ndarray], max_points: int, longest: int) -> dict[str, list]:
+    """Cut (K,) columns to ``max_points`` buckets at most, each with its first step and maxima.
+
+    Runs that are shown together share the buckets of the ``longest`` of them, whatever their own K.
+    """
     count = len(steps["step"])
-    starts = np.unique(np.linspace(0, count, min(count, max_points) + 1).astype(int)[:-1])
+    starts = _bucket_edges(longest, max_points)[:-1]
+    starts = starts[starts < count]
     thinned: dict[str, list] = {}
     for name, column in steps.items():
         if not count:
@@ -78,16 +85,42 @@ def thin(steps: dict[str, np.ndarray], max_points: int) -> dict[str, list]:
     return thinned
 
 
+def thin_history(history: dict[str, list], max_epochs: int) -> dict[str, list]:
+    """Keep ``max_epochs`` rows at most, the last among them.
+
+    Where a row says a maximum, it is that since the row before.
+    """
+    count = max(map(len, history.values()), default=0)
+    if count <= max_epochs:
+        return history
+    edges = _bucket_edges(count, max_epochs)
+    return {
+        name: np.fmax.reduceat(np.asarray(column, float), edges[:-1]).tolist()
+        if name.endswith("_max")
+        else [column[edge - 1] for edge in edges[1:]]
+        for name, column in history.items()
+    }
+
+
+def _bucket_edges(count: int, max_buckets: int) -> np.ndarray:
+    """Edges, 0 and ``count`` among them, of buckets of nearly equal size."""
+    return np.unique(np.linspace(0, count, min(count, max_buckets) + 1).astype(int))
+
+
 def write_results(
     out: Path, experiment: str, config: Any, runs: Sequence[Run], backends: Iterable[str]
 ) -> dict[str, Any]:
     """Write ``out``/results.json and return its contents as a reader would load them."""
-    points = min(MAX_POINTS, max(1, MAX_POINTS_PER_FILE // max(1, len(runs))))
+    points = min(MAX_POINTS, max(2, MAX_POINTS_PER_FILE // max(1, len(runs))))
+    lengths: dict[str, int] = {}
+    for run in runs:
+        lengths[_group(run)] = max(lengths.get(_group(run), 0), len(run.steps.get("step", ())))
     entries = []
     for run in runs:
         entry = dataclasses.asdict(run)
+        entry["history"] = thin_history(run.history, points // 2)
         if run.steps:
-            entry["steps"] = thin(run.steps, points)
+            entry["steps"] = thin(run.steps, points, lengths[_group(run)])
         entries.append(entry)
     payload = plain(
         {
@@ -118,16 +151,24 @@ def plain(value: Any) -> Any:
 
 
 def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
-    """Call ``write`` on a temporary file beside ``path``, then rename it to ``path``."""
-    handle, name = tempfile.mkstemp(suffix=path.suffix, prefix=f".{path.stem}-", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    """Call ``write`` on a temporary file beside ``path``, then rename it to ``path``.
+
+    Raises:
+      NotWritten: a full disk, a folder that is gone or may no longer be written to.
+    """
+    temporary = path.with_name(f".{path.stem}-{os.getpid()}{path.suffix}")
     try:
         write(temporary)
-        temporary.chmod(0o644)
         temporary.replace(path)
+    except OSError as error:
+        raise NotWritten(f"{path} could not be written: {error.strerror or error}") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _group(run: Run) -> str:
+    """What the seeds of a method have in common."""
+    return f"{run.method} {run.backend} {run.settings}"
 
 
 def _version(package: str) -> str | None:

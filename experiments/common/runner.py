@@ -1,7 +1,8 @@
 """Training a method from several seeds, epoch by epoch, into the runs of results.json."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -48,6 +49,17 @@ class Interrupted(Exception):  # noqa: N818 — Ctrl-C is not an error
         self.runs = runs
 
 
+@contextmanager
+def interruptible(runs: list[Run]) -> Iterator[None]:
+    """Ctrl-C in this block raises Interrupted with ``runs`` and those that were in training."""
+    try:
+        yield
+    except Interrupted as interrupted:
+        raise Interrupted([*runs, *interrupted.runs]) from None
+    except KeyboardInterrupt:
+        raise Interrupted(runs) from None
+
+
 def train_runs(
     method: str,
     recipe: Recipe,
@@ -55,6 +67,7 @@ def train_runs(
     seeds: Sequence[int],
     backend: str = "jax",
     weights: Sequence[Weights] | None = None,
+    settings: Mapping[str, Any] | None = None,
     on_epoch: Callable[[Run], Any] = lambda run: None,
 ) -> list[Run]:
     """Train one method from each seed and return its runs.
@@ -69,22 +82,23 @@ def train_runs(
       seeds: one run each, vmapped on JAX.
       backend: "jax" or "torch".
       weights: initial weights of each seed; default: fresh ones by the backend's initialisers.
-      on_epoch: called with the first seed's run after each epoch.
+      settings: of the runs, what differs from the experiment's configuration.
+      on_epoch: called after each epoch with the run of the first seed that has not diverged.
 
     Raises:
       Interrupted: Ctrl-C; carries the runs so far.
     """
     library = load_backend(backend)
-    if weights is None:
-        weights = [library.initial_weights(recipe, seed) for seed in seeds]
-    records = [_Record(Run(method, backend, seed)) for seed in seeds]
+    records = [_Record(Run(method, backend, seed, dict(settings or {}))) for seed in seeds]
     train_rngs = [np.random.default_rng([seed, 0]) for seed in seeds]
     val_rngs = [np.random.default_rng([seed, 1]) for seed in seeds]
-    validation = [recipe.task.sample(rng, schedule.val_samples) for rng in val_rngs]
     shape = (schedule.steps_per_epoch, schedule.batch_size)
     rates: list[float] = []
     start = time.perf_counter()
     try:
+        if weights is None:
+            weights = [library.initial_weights(recipe, seed) for seed in seeds]
+        validation = [recipe.task.sample(rng, schedule.val_samples) for rng in val_rngs]
         trainer = library.make_trainer(recipe, weights)
         for epoch in range(1, schedule.epochs + 1):
             epoch_start = time.perf_counter()
@@ -94,15 +108,16 @@ def train_runs(
             for i, record in enumerate(records):
                 columns = {name: column[i] for name, column in measured._asdict().items()}
                 record.add(epoch, columns, losses[i], accuracies[i])
-            on_epoch(records[0].run)
-            if all(record.run.status == "diverged" for record in records):
+            training = [record.run for record in records if record.run.status != "diverged"]
+            on_epoch(training[0] if training else records[0].run)
+            if not training:
                 break
+        return [record.finish(start, rates) for record in records]
     except KeyboardInterrupt:
         for record in records:
             if record.run.status == "completed":
                 record.run.status = "interrupted"
         raise Interrupted([record.finish(start, rates) for record in records]) from None
-    return [record.finish(start, rates) for record in records]
 
 
 @dataclass
@@ -122,13 +137,12 @@ class _Record:
         if self.run.status == "diverged":
             return
         bad = ~(np.isfinite(measured["loss"]) & np.isfinite(measured["grad_norm"]))
-        if bad.any():
-            self.run.status = "diverged"
-            measured = {name: column[: bad.argmax()] for name, column in measured.items()}
         for name in STEPS:
-            self.columns[name].append(measured[name])
-        if self.run.status == "diverged":
+            self.columns[name].append(measured[name][: bad.argmax() if bad.any() else None])
+        if bad.any() or not np.isfinite(val_loss):
+            self.run.status = "diverged"
             self.run.final["diverged_at_step"] = sum(map(len, self.columns["grad_norm"]))
+        if bad.any():
             return
         values = {
             "epoch": epoch,
@@ -145,18 +159,23 @@ class _Record:
 
     def finish(self, start: float, rates: list[float]) -> Run:
         """Fill in what is known only at the end. ``seconds`` are those of all seeds together."""
+        # Ctrl-C may have come while an epoch was added.
+        epochs = min(map(len, self.run.history.values()))
+        history = {name: column[:epochs] for name, column in self.run.history.items()}
+        chunks = min(map(len, self.columns.values()))
         steps = {
-            name: np.concatenate(parts or [np.empty(0)]) for name, parts in self.columns.items()
+            name: np.concatenate(parts[:chunks] or [np.empty(0)])
+            for name, parts in self.columns.items()
         }
+        self.run.history = history
         self.run.steps = {"step": np.arange(len(steps["grad_norm"])), **steps}
-        history = self.run.history
         if history["epoch"]:
             for name in ("val_loss", "val_accuracy", "spectral_norm", "orthogonality_error"):
                 self.run.final[name] = history[name][-1]
-            self.run.final["best_val_loss"] = min(history["val_loss"])
+            self.run.final["best_val_loss"] = np.fmin.reduce(history["val_loss"])
         if len(steps["grad_norm"]):
             self.run.final["grad_norm_max"] = steps["grad_norm"].max()
-            self.run.final["spectral_norm_max"] = np.nanmax(steps["spectral_norm"], initial=-np.inf)
+            self.run.final["spectral_norm_max"] = np.fmax.reduce(steps["spectral_norm"])
         self.run.seconds = time.perf_counter() - start
         # The first epoch compiles.
         self.run.steps_per_second = float(np.median(rates[1:] or rates or [0.0]))

@@ -1,0 +1,34 @@
+"""Settings and fixtures that all tests share."""
+
+import hypothesis
+import jax
+import jaxtyping
+import numpy as np
+import pytest
+
+# A new size means a new compilation, hence no deadline and few examples; the same ones every time,
+# so that a test that passed once does not fail for somebody else.
+hypothesis.settings.register_profile("jaxrnn", deadline=None, derandomize=True, max_examples=20)
+hypothesis.settings.load_profile("jaxrnn")
+
+# Rank and dtype promotion stay at JAX's defaults: broadcasting a bias over leading dimensions is
+# how the library writes its equations, and Optax's Adam multiplies floats with an integer count.
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """A generator of its own for each test, always with the same numbers."""
+    return np.random.default_rng(1997)
+
+
+@pytest.fixture
+def x64():
+    """Double precision in JAX for the length of a test."""
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture
+def unchecked(monkeypatch):
+    """Without the run-time check of annotations, which would refuse some bad input first."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)

@@ -1,0 +1,123 @@
+"""Small experiments, strict reading of what they wrote, and a backend that trains nothing."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from experiments.common.results import ROOT
+from experiments.copy_task import CopyTaskConfig
+from jaxrnn.training import Measurements
+
+SMALL = {
+    "hidden": 8,
+    "seq_len": 3,
+    "epochs": 2,
+    "train_samples": 60,  # 4 steps of 16, the last samples rounded up
+    "batch_size": 16,
+    "val_samples": 20,
+    "track_every": 2,
+}
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def small(out=None, **changes) -> CopyTaskConfig:
+    """A copy task that trains in seconds."""
+    return CopyTaskConfig(**{**SMALL, "out": out, **changes})
+
+
+def options(**fields) -> list[str]:
+    """The command line of a small copy task."""
+    words = []
+    for name, value in {**SMALL, **fields}.items():
+        words += ["--" + name.replace("_", "-"), *str(value).split()]
+    return words
+
+
+def load(out: Path) -> dict:
+    """results.json; NaN and Infinity, which are no JSON, are refused."""
+
+    def refuse(constant):
+        raise AssertionError(f"{constant} in results.json")
+
+    return json.loads((out / "results.json").read_text(), parse_constant=refuse)
+
+
+def without_timings(results: dict) -> dict:
+    """What has to be the same, bit for bit, for the same seed."""
+    runs = [
+        {key: value for key, value in run.items() if key not in ("seconds", "steps_per_second")}
+        for run in results["runs"]
+    ]
+    environment = {k: v for k, v in results["environment"].items() if k != "commit"}
+    return {**results, "runs": runs, "environment": environment}
+
+
+def words(text: str) -> str:
+    """A message without the box that is drawn around it and without its line breaks."""
+    return " ".join(re.sub("[│╭╮╰╯─]", " ", text).split())
+
+
+def command(module: str, *arguments: str, cwd: Path, blocked: str = "") -> subprocess.Popen:
+    """A true ``python -m experiments.<module>`` in which ``blocked`` packages are not installed."""
+    hook = cwd.parent / f"{cwd.name}-hook"
+    hook.mkdir(exist_ok=True)
+    (hook / "sitecustomize.py").write_text(
+        "import sys\n"
+        "class Blocked:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        f"        if name.partition('.')[0] in {blocked.split()}:\n"
+        "            raise ModuleNotFoundError(f'No module named {name!r}', name=name)\n"
+        "sys.meta_path.insert(0, Blocked())\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": f"{hook}{os.pathsep}{ROOT}"}
+    return subprocess.Popen(
+        [sys.executable, "-u", "-m", f"experiments.{module}", *arguments],
+        cwd=cwd,
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+class FakeBackend:
+    """Stands for a backend module; ``spoil(epoch, columns)`` changes what an epoch measures.
+
+    Every epoch measures known numbers: loss 1/epoch, and the step's number as its gradient norm.
+    """
+
+    def __init__(self, num_seeds=1, spoil=lambda epoch, columns: None, val_loss=None):
+        self.num_seeds, self.spoil, self.epoch = num_seeds, spoil, 0
+        self.val_loss = val_loss or (lambda epoch: np.full(num_seeds, 0.5 / epoch))
+        self.batches, self.validation, self.weights = [], [], None
+
+    def initial_weights(self, recipe, seed):
+        return {"seed": seed}
+
+    def make_trainer(self, recipe, weights):
+        self.weights = weights
+        return self
+
+    def train(self, batches):
+        self.batches.append(batches)
+        self.epoch += 1
+        shape = self.num_seeds, len(batches[0].inputs)
+        numbers = np.arange(shape[1]) + (self.epoch - 1) * shape[1]
+        columns = Measurements(
+            loss=np.full(shape, 1 / self.epoch),
+            accuracy=np.full(shape, 0.25),
+            grad_norm=np.tile(numbers, (shape[0], 1)).astype(float),
+            spectral_norm=np.full(shape, 1.5),
+            orthogonality_error=np.full(shape, 0.125),
+        )
+        self.spoil(self.epoch, columns)
+        return columns
+
+    def evaluate(self, batches):
+        self.validation.append(batches)
+        return self.val_loss(self.epoch), np.full(self.num_seeds, 0.75)

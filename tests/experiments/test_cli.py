@@ -1,0 +1,295 @@
+"""Command lines: what is refused, with which words and status, and that nothing is left behind."""
+
+import io
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+from experiment_support import command, options, words
+
+from experiments.benchmark import BenchmarkConfig
+from experiments.common import cli
+from experiments.common.results import NotWritten
+from experiments.common.runner import Interrupted
+from experiments.copy_task import PRESETS, CopyTaskConfig
+from experiments.gradient_spikes import GradientSpikesConfig
+from experiments.retractions import RetractionsConfig
+
+HUGE = 10**9
+
+
+def parse(line, config_class=CopyTaskConfig, presets=PRESETS):
+    return cli.parse(config_class, presets, line.split())
+
+
+def refusal(line, capsys, config_class=CopyTaskConfig, presets=PRESETS):
+    """The message with which a command line is refused."""
+
+    def execute(config):
+        pytest.fail(f"{line} was accepted: {config}")
+
+    with pytest.raises(SystemExit) as caught:
+        cli.run(config_class, execute, presets, line.split())
+    assert caught.value.code == 2
+    captured = capsys.readouterr()
+    message = words(captured.out + captured.err)
+    assert "Traceback" not in message
+    return message
+
+
+@pytest.fixture
+def sixteen_gib(monkeypatch):
+    """The same memory on every machine."""
+    monkeypatch.setattr(cli, "total_memory", lambda: 16 * 2**30)
+
+
+@pytest.mark.parametrize(
+    ("line", "named", "given", "allowed"),
+    [
+        ("--methods lstm", "--methods", "lstm", "'vanilla', 'orthogonal_init', 'qr'"),
+        ("--backend tensorflow", "--backend", "tensorflow", "'jax', 'torch', 'both'"),
+        ("--preset adding", "--preset", "adding", "copy_memory"),
+        ("--retraction cayley", "--retraction", "cayley", "'qr', 'polar', 'qr_unsigned'"),
+        ("--activation gelu", "--activation", "gelu", "'tanh', 'relu'"),
+        ("--layers 3", "Unrecognized", "--layers", "--help"),
+        ("--hidden many", "--hidden", "many", "INT"),
+        ("--epochs 1.5", "--epochs", "1.5", "INT"),
+        ("--methods", "--methods", "", "at least one"),
+        ("--methods qr vanilla qr", "--methods", "qr vanilla qr", "not repeat"),
+        ("--hidden 0", "--hidden", "got 0", "from 1"),
+        ("--seq-len -1", "--seq-len", "got -1", "from 1"),
+        ("--epochs 0", "--epochs", "got 0", "from 1"),
+        ("--train-samples 0", "--train-samples", "got 0", "from 1"),
+        ("--val-samples -7", "--val-samples", "got -7", "from 1"),
+        ("--batch-size 0", "--batch-size", "got 0", "from 1"),
+        ("--track-every 0", "--track-every", "got 0", "from 1"),
+        ("--delay 0", "--delay", "got 0", "from 1"),
+        ("--seeds 0", "--seeds", "got 0", "from 1 to 50"),
+        ("--seeds 51", "--seeds", "got 51", "from 1 to 50"),
+        ("--seed -1", "--seed", "got -1", "from 0"),
+        (f"--seed {10 * HUGE}", "--seed", f"got {10 * HUGE}", f"to {HUGE}"),
+        ("--project-every -1", "--project-every", "got -1", "from 0"),
+        (f"--hidden {1000 * HUGE}", "--hidden", f"got {1000 * HUGE}", f"to {HUGE}"),
+        ("--lr 0", "--lr", "got 0.0", "above 0"),
+        ("--lr -0.1", "--lr", "got -0.1", "above 0"),
+        ("--lr nan", "--lr", "got nan", "above 0"),
+        ("--lr inf", "--lr", "got inf", "at most 1000"),
+        ("--recurrent-lr nan", "--recurrent-lr", "got nan", "above 0"),
+        ("--clip-norm nan", "--clip-norm", "got nan", "0 or more"),
+        ("--clip-norm -1", "--clip-norm", "got -1.0", "0 or more"),
+        ("--clip-norm inf", "--clip-norm", "got inf", "at most 1000"),
+        ("--preset copy_memory --lr nan", "--lr", "got nan", "above 0"),
+        ("--out=", "--out", "empty name", "a folder"),
+    ],
+)
+def test_refused_with_option_value_and_what_is_allowed(capsys, line, named, given, allowed):
+    message = refusal(line, capsys)
+    for part in (named, given, allowed):
+        assert part in message
+
+
+def test_an_empty_folder_name_is_refused(capsys):
+    with pytest.raises(SystemExit) as caught:
+        cli.parse(CopyTaskConfig, PRESETS, ["--out", ""])
+    assert caught.value.code == 2
+    assert "--out" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["clip_norm", "project_every"])
+def test_zero_means_never(option):
+    assert getattr(parse(f"--{option.replace('_', '-')} 0"), option) == 0
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"--val-samples {HUGE} --hidden 1 --seq-len 1",  # validation states
+        f"--batch-size {HUGE}",
+        f"--train-samples {HUGE}",  # the data of one epoch
+        f"--train-samples {HUGE} --batch-size 1 --seq-len 1 --hidden 1 --epochs {HUGE}",
+        "--train-samples 20000000 --seeds 50 --backend torch",
+        f"--seq-len {HUGE}",
+        f"--delay {HUGE}",
+        f"--preset copy_memory --delay {HUGE}",
+        "--hidden 40000 --batch-size 1 --val-samples 1 --seq-len 1",  # W_hh, its gradient, Adam
+        "--hidden 8000 --seeds 50 --backend torch",
+    ],
+)
+@pytest.mark.usefixtures("sixteen_gib")
+def test_what_cannot_fit_in_memory_is_refused(capsys, line):
+    message = refusal(line, capsys)
+    for part in line.split()[::2]:
+        if part not in ("--epochs", "--backend", "--preset"):
+            assert part in message
+    assert "GiB" in message
+    assert "this machine has 16" in message
+
+
+@pytest.mark.usefixtures("sixteen_gib")
+def test_what_the_experiments_need_is_accepted():
+    parse(f"--epochs {HUGE}")
+    parse("--seeds 5 --backend both")
+    parse("--preset copy_memory --delay 1000 --seed 1000000000")
+
+
+def test_memory_is_counted_in_numbers_of_four_bytes(monkeypatch):
+    monkeypatch.setattr(cli, "total_memory", lambda: 4000)
+    config = BenchmarkConfig.__new__(BenchmarkConfig)
+    cli.check_memory(config, 1000, "hidden")
+    with pytest.raises(ValueError, match="--hidden 128"):
+        cli.check_memory(config, 1001, "hidden")
+
+
+def test_this_machine_has_memory():
+    assert 2**28 < cli.total_memory() < 2**50
+
+
+@pytest.mark.parametrize(
+    ("config_class", "line", "named"),
+    [
+        (RetractionsConfig, "--size 0", "--size"),
+        (RetractionsConfig, "--size 100000", "--size 100000"),
+        (RetractionsConfig, "--matrices -1", "--matrices"),
+        (RetractionsConfig, "--epochs 0", "--epochs"),
+        (RetractionsConfig, "--seeds 51", "--seeds"),
+        (RetractionsConfig, "--backend torch", "--backend"),
+        (GradientSpikesConfig, "--steps 0", "--steps"),
+        (GradientSpikesConfig, f"--steps {HUGE}", f"--steps {HUGE}"),
+        (GradientSpikesConfig, "--seeds 11", "--seeds"),
+        (GradientSpikesConfig, "--seed -1", "--seed"),
+        (BenchmarkConfig, "--rounds 0", "--rounds"),
+        (BenchmarkConfig, f"--steps {HUGE}", f"--steps {HUGE}"),
+        (BenchmarkConfig, f"--hidden {HUGE}", f"--hidden {HUGE}"),
+    ],
+)
+@pytest.mark.usefixtures("sixteen_gib")
+def test_other_experiments_refuse_too(capsys, config_class, line, named):
+    assert named in refusal(line, capsys, config_class, None)
+
+
+def test_a_preset_is_defaults_that_options_override():
+    assert parse("--preset copy_memory") == CopyTaskConfig(**PRESETS["copy_memory"])
+    for line in ("--preset copy_memory --hidden 16", "--hidden 16 --preset=copy_memory"):
+        config = parse(line)
+        assert (config.hidden, config.delay, config.activation) == (16, 100, "modrelu")
+        assert config.preset == "copy_memory"
+    assert parse("--preset None") == CopyTaskConfig()
+    assert parse("--preset None --preset no_clipping").clip_norm == 0.0
+    assert parse("") == CopyTaskConfig()
+
+
+@pytest.mark.parametrize(
+    "name", ["file", "file/below", "link", "link/below", "/proc/x", "a" * 300, f"a/{'b' * 300}/c"]
+)
+def test_a_folder_that_cannot_be_is_refused(capsys, monkeypatch, tmp_path, name):
+    monkeypatch.chdir(tmp_path)
+    Path("file").touch()
+    Path("link").symlink_to("nowhere")
+    with pytest.raises(SystemExit) as caught:
+        cli.prepare_out(Path(name), Path("default"))
+    assert caught.value.code == 2
+    assert f"--out {name}: not a folder that can be written to" in capsys.readouterr().err
+    assert sorted(os.listdir()) == ["file", "link"]
+
+
+def test_a_folder_without_permission_is_refused_and_removed(capsys, monkeypatch, tmp_path):
+    def refuse(dir):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(cli.tempfile, "TemporaryFile", refuse)
+    (tmp_path / "there").mkdir()
+    for name in ("there", "there/new/deep"):
+        with pytest.raises(SystemExit) as caught:
+            cli.prepare_out(tmp_path / name, Path("default"))
+        assert caught.value.code == 2
+        assert "Permission denied" in capsys.readouterr().err
+    assert list(tmp_path.rglob("*")) == [tmp_path / "there"]
+
+
+def test_a_folder_is_made_with_its_parents(monkeypatch, tmp_path):
+    assert cli.prepare_out(tmp_path / "new/deep", Path("default")) == tmp_path / "new/deep"
+    assert list((tmp_path / "new/deep").iterdir()) == []
+    monkeypatch.setattr(cli, "ROOT", tmp_path)
+    assert cli.prepare_out(None, Path("copy_task/custom")).relative_to(tmp_path) == Path(
+        "figures/copy_task/custom"
+    )
+
+
+@pytest.mark.parametrize(("backend", "extra"), [("torch", "jaxrnn[torch]"), ("jax", "jaxrnn")])
+def test_a_missing_framework_is_one_line(capsys, monkeypatch, backend, extra):
+    def load(name):
+        if name == backend:
+            raise ModuleNotFoundError(f"No module named '{backend}'")
+
+    monkeypatch.setattr(cli, "load_backend", load)
+    cli.require_backends([{"jax": "torch", "torch": "jax"}[backend]])
+    with pytest.raises(SystemExit) as caught:
+        cli.require_backends(["jax", "torch"])
+    assert caught.value.code == 2
+    message = capsys.readouterr().err
+    assert f"--backend {backend}" in message
+    assert f"'{extra}'" in message
+    assert message.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "message"),
+    [
+        (Interrupted([]), 130, "interrupted"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (NotWritten("x.png could not be written: full"), 1, "error: x.png could not be written"),
+    ],
+)
+def test_exit_statuses(capsys, error, status, message):
+    def execute(config):
+        raise error
+
+    with pytest.raises(SystemExit) as caught:
+        cli.run(CopyTaskConfig, execute, PRESETS, [])
+    assert caught.value.code == status
+    assert message in capsys.readouterr().err
+
+
+def test_a_terminal_without_the_signs_of_a_table_stops_nothing(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), "ascii"))
+    cli.run(CopyTaskConfig, lambda config: print("1 ± 2"), PRESETS, [])
+    sys.stdout.flush()
+    assert sys.stdout.buffer.getvalue() == b"1 ? 2\n"
+
+
+def test_ctrl_c_waits_for_the_files():
+    with cli.uninterrupted():
+        os.kill(os.getpid(), signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_the_command_refuses_and_leaves_nothing(tmp_path):
+    process = command("copy_task", *options(hidden=0), "--out", "new", cwd=tmp_path)
+    message = words("".join(process.communicate()))
+    assert process.returncode == 2
+    assert "--hidden must be from 1" in message
+    assert "Traceback" not in message
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "backend", "blocked"),
+    [
+        ("copy_task", "torch", "torch"),
+        ("copy_task", "jax", "jax jaxlib flax optax"),
+        ("benchmark", None, "torch"),
+        ("gradient_spikes", None, "jax jaxlib flax optax"),
+    ],
+)
+def test_the_command_without_the_framework(tmp_path, module, backend, blocked):
+    arguments = ["--out", "new"] + (["--backend", backend] if backend else [])
+    process = command(module, *arguments, cwd=tmp_path, blocked=blocked)
+    _, message = process.communicate()
+    assert process.returncode == 2
+    assert f"needs the package {blocked.split()[0]}" in message
+    assert "pip install" in message
+    assert message.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []

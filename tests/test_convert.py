@@ -1,0 +1,82 @@
+"""Weights in the letters of the equations, from and to a model's parameters."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+
+from jaxrnn import SequenceModel, VanillaCell
+from jaxrnn.convert import from_weights, to_weights
+from tests import numpy_reference as reference
+from tests.numpy_reference import B, C, D, N, S, T
+
+
+@pytest.fixture(params=["tanh", "modrelu"])
+def activation(request):
+    return request.param
+
+
+def test_from_weights_gives_the_model_of_the_equations(rng, x64, activation):
+    weights = reference.random_weights(rng, activation)
+    inputs = rng.standard_normal((B, T, D))
+    cell = VanillaCell(N, activation, param_dtype=jnp.float64)
+    model = SequenceModel(cell, C, param_dtype=jnp.float64)
+    outputs = model.apply({"params": from_weights(weights)}, jnp.asarray(inputs))
+    hidden = reference.hidden_states(weights, inputs, activation)
+    # Rounding of T steps of sums of N + D products of size one: at most 2e-15 over 100 seeds.
+    np.testing.assert_allclose(outputs, reference.outputs(weights, hidden), rtol=0, atol=1e-14)
+
+
+def test_to_weights_gives_arrays_as_the_equations_write_them(rng, x64, activation):
+    weights = reference.random_weights(rng, activation)
+    back = to_weights(from_weights(weights))
+    assert back.keys() == weights.keys()
+    for name, array in weights.items():
+        np.testing.assert_array_equal(back[name], array)
+        assert back[name].dtype == np.float64
+
+
+def test_parameters_of_a_fresh_model_survive_the_way_there_and_back(activation):
+    model = SequenceModel(VanillaCell(N, activation), num_outputs=C)
+    params = model.init(jax.random.key(0), jnp.zeros((B, T, D)))["params"]
+    back = from_weights(to_weights(params))
+    assert jax.tree.structure(back) == jax.tree.structure(params)
+    jax.tree.map(np.testing.assert_array_equal, back, params)
+
+
+def test_leading_dimensions_of_seeds_are_kept(rng, x64, activation):
+    seeds = [reference.random_weights(rng, activation) for _ in range(S)]
+    stacked = {name: np.stack([weights[name] for weights in seeds]) for name in seeds[0]}
+    params = from_weights(stacked)
+    assert params["cell"]["i"]["kernel"].shape == (S, D, N)
+    jax.tree.map(
+        np.testing.assert_array_equal,
+        jax.tree.map(lambda leaf: leaf[4], params),
+        from_weights(seeds[4]),
+    )
+    for name, array in to_weights(params).items():
+        np.testing.assert_array_equal(array, stacked[name])
+
+
+def test_missing_and_unknown_arrays_are_named(rng):
+    weights = reference.random_weights(rng)
+    weights["W_yy"] = weights.pop("b_y")
+    with pytest.raises(ValueError, match=r"missing arrays \['b_y'\], unknown arrays \['W_yy'\]"):
+        from_weights(weights)
+
+
+def test_parameters_of_another_model_are_refused(rng):
+    model = SequenceModel(nn.GRUCell(N), num_outputs=C)
+    params = model.init(jax.random.key(0), jnp.zeros((B, T, D)))["params"]
+    with pytest.raises(ValueError, match="cell/i/kernel"):
+        to_weights(params)
+    with pytest.raises(ValueError, match="cell/i/kernel"):
+        to_weights({"params": from_weights(reference.random_weights(rng))})
+
+
+def test_unknown_parameters_are_not_dropped_in_silence(rng):
+    params = from_weights(reference.random_weights(rng))
+    params["cell"]["h"]["bias"] = jnp.ones(N)
+    with pytest.raises(ValueError, match="cell/h/bias"):
+        to_weights(params)

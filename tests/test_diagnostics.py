@@ -1,0 +1,67 @@
+"""Spectral norm and orthogonality error against NumPy."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxrnn.diagnostics import orthogonality_error, recurrent_diagnostics, spectral_norm
+from tests import numpy_reference as reference
+
+# Rounding of sums of up to 49 products in float64: at most 6e-16 over 100 seeds.
+CLOSE = {"rtol": 1e-13, "atol": 0}
+
+
+@pytest.fixture
+def matrices(rng, x64):
+    """A batch of matrices, none of them normal, orthogonal or symmetric."""
+    return jnp.asarray(rng.standard_normal((2, 3, 7, 7)))
+
+
+def test_spectral_norm_is_the_largest_singular_value(matrices):
+    norms = spectral_norm(matrices)
+    assert norms.shape == (2, 3)
+    for i, j in np.ndindex(2, 3):
+        np.testing.assert_allclose(norms[i, j], np.linalg.norm(matrices[i, j], 2), **CLOSE)
+        np.testing.assert_allclose(spectral_norm(matrices[i, j]), norms[i, j], **CLOSE)
+
+
+def test_orthogonality_error_is_as_defined(matrices):
+    errors = orthogonality_error(matrices)
+    assert errors.shape == (2, 3)
+    np.testing.assert_allclose(errors, reference.orthogonality_error(matrices), **CLOSE)
+    np.testing.assert_allclose(orthogonality_error(matrices[0, 1]), errors[0, 1], **CLOSE)
+
+
+def test_orthogonality_error_of_zero_orthogonal_and_scaled_matrices(rng, x64):
+    Q = jnp.asarray(reference.qr(rng.standard_normal((9, 9))))
+    assert orthogonality_error(jnp.zeros((9, 9))) == 1
+    assert orthogonality_error(Q) < 8 * np.finfo(np.float64).eps
+    # (1.1)² − 1, whatever N: the measure does not grow with the size.
+    np.testing.assert_allclose(orthogonality_error(1.1 * Q), 0.21, rtol=1e-13)
+
+
+def test_float32_stays_float32(rng):
+    W = jnp.asarray(rng.standard_normal((7, 7)), jnp.float32)
+    assert spectral_norm(W).dtype == orthogonality_error(W).dtype == jnp.float32
+
+
+def test_a_model_is_as_bad_as_the_worst_of_its_recurrent_kernels(matrices):
+    worst, outside = 2 * matrices[1, 1], {"kernel": 100 * matrices[0, 0]}
+    kernels = [matrices[0, 0], matrices[0, 1], worst, matrices[1, 2]]
+    params = {
+        "cell": {
+            "hi": {"kernel": kernels[0]},
+            "hf": {"kernel": jnp.stack(kernels[1:])},
+            "ii": outside,
+        },
+        "readout": outside,
+    }
+    norm, error = recurrent_diagnostics(params)
+    np.testing.assert_allclose(norm, max(np.linalg.norm(k, 2) for k in kernels), **CLOSE)
+    np.testing.assert_allclose(
+        error, max(reference.orthogonality_error(k) for k in kernels), **CLOSE
+    )
+
+
+def test_a_model_without_recurrent_kernels_has_no_measurements():
+    assert np.isnan(recurrent_diagnostics({"readout": {"kernel": jnp.eye(3)}})).all()

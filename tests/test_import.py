@@ -1,0 +1,98 @@
+"""What may import what, and what must not be loaded before it is needed."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import jaxrnn
+
+ROOT = Path(__file__).parents[1]
+MODULES = {
+    package: [
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        for path in sorted((ROOT / package).rglob("*.py"))
+    ]
+    for package in ("jaxrnn", "torch_ref", "experiments")
+}
+FORBIDDEN = {
+    "jaxrnn": ("torch", "torch_ref", "experiments", "tests"),
+    "torch_ref": ("jax", "jaxlib", "flax", "optax", "jaxrnn", "experiments", "tests"),
+}
+# Within the library imports point one way: a module may import those before it, never those after.
+ORDER = [
+    "tasks paths orthogonal initializers",
+    "cells diagnostics transforms convert",
+    "model",
+    "training",
+]
+
+
+def imported_names(path):
+    """Every module that a file imports, inside its functions too."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def run(program):
+    process = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True
+    )
+    assert process.returncode == 0, process.stderr
+    return process.stdout
+
+
+def loaded_by(statement):
+    """The top-level packages that are loaded after a statement in a fresh interpreter."""
+    program = f"import sys\n{statement}\nprint(*{{name.split('.')[0] for name in sys.modules}})"
+    return set(run(program).split())
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import jaxrnn",
+        "import jaxrnn.tasks",
+        "import jaxrnn; jaxrnn.tasks.AddingTask(3); jaxrnn.CopyTask; dir(jaxrnn)",
+    ],
+)
+def test_the_package_and_its_tasks_do_without_jax(statement):
+    # This is also what keeps `import jaxrnn` quick.
+    assert loaded_by(statement).isdisjoint({"jax", "flax", "optax", "torch"})
+
+
+@pytest.mark.parametrize("package", FORBIDDEN)
+def test_all_modules_load_without_the_other_framework(package):
+    blocked = "".join(f"sys.modules[{name!r}] = None\n" for name in FORBIDDEN[package])
+    everything = "\n".join(f"import {module}" for module in MODULES[package])
+    run(f"import sys\n{blocked}{everything}\nfrom {package} import *")
+
+
+@pytest.mark.parametrize("package", FORBIDDEN)
+def test_no_function_imports_the_other_framework_later(package):
+    for path in (ROOT / package).rglob("*.py"):
+        packages = {name.split(".")[0] for name in imported_names(path)}
+        assert packages.isdisjoint(FORBIDDEN[package]), path
+
+
+def test_imports_within_the_library_point_one_way():
+    rank = {name: i for i, names in enumerate(ORDER) for name in names.split()}
+    assert rank.keys() == {module.split(".")[1] for module in MODULES["jaxrnn"] if "." in module}
+    for name, own in rank.items():
+        for imported in imported_names(ROOT / "jaxrnn" / f"{name}.py"):
+            if imported.startswith("jaxrnn."):
+                assert rank[imported.split(".")[1]] < own, f"{name} imports {imported}"
+
+
+def test_every_public_name_exists_and_is_listed():
+    assert set(dir(jaxrnn)) == set(jaxrnn.__all__)
+    for name in jaxrnn.__all__:
+        assert getattr(jaxrnn, name) is not None
+    with pytest.raises(AttributeError, match="no_such_name"):
+        getattr(jaxrnn, "no_such_name")  # noqa: B009

@@ -1,0 +1,105 @@
+"""Initial weights: values, distributions and shapes."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxrnn import initializers
+from tests import numpy_reference as reference
+
+SQUARE = (7, 7)
+EVERY = {
+    "uniform": initializers.uniform(7),
+    "xavier": initializers.xavier(),
+    "orthogonal": initializers.orthogonal(),
+    "identity": initializers.identity(),
+    "henaff": initializers.henaff(),
+}
+RANDOM = EVERY.keys() - {"identity"}
+
+
+def drawn(init, shape, seed=0):
+    return np.asarray(init(jax.random.key(seed), shape), np.float64)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_dtype_is_the_one_asked_for(name, x64):
+    for dtype in (jnp.float32, jnp.float64):
+        W = EVERY[name](jax.random.key(0), SQUARE, dtype)
+        assert (W.shape, W.dtype) == (SQUARE, dtype)
+
+
+@pytest.mark.parametrize("name", sorted(RANDOM))
+def test_the_key_alone_decides(name):
+    first = drawn(EVERY[name], SQUARE)
+    np.testing.assert_array_equal(first, drawn(EVERY[name], SQUARE))
+    assert np.abs(first - drawn(EVERY[name], SQUARE, seed=1)).max() > 0.01
+
+
+def assert_uniform(sample, low, high):
+    """Kolmogorov–Smirnov: sup |F_n − F| > 1.95/√n has probability 1e-3, and the seed is fixed."""
+    assert low <= sample.min() < sample.max() <= high
+    quantiles = (np.sort(sample) - low) / (high - low)
+    distance = np.abs(quantiles - np.linspace(0, 1, len(sample))).max()
+    assert distance < 1.95 / np.sqrt(len(sample))
+
+
+def test_uniform_fills_plus_minus_one_over_root_n():
+    W = drawn(initializers.uniform(16), (60, 50))  # the bound is of N units, whatever the shape
+    assert_uniform(W.ravel(), -0.25, 0.25)
+
+
+def test_xavier_is_normal_with_variance_two_over_in_plus_out():
+    W = drawn(initializers.xavier(), (90, 30))
+    # The relative deviation of a variance from n values is √(2/n) = 0.027; four times that.
+    # JAX draws a normal cut off at two deviations and widened to this variance.
+    np.testing.assert_allclose(W.var(), 2 / 120, rtol=0.11)
+    assert abs(W.mean()) < 4 * np.sqrt(2 / 120 / W.size)
+
+
+def test_orthogonal_is_uniform_over_the_group():
+    keys = jax.random.split(jax.random.key(0), 500)
+    W = np.asarray(jax.vmap(lambda key: initializers.orthogonal()(key, SQUARE))(keys))
+    assert reference.orthogonality_error(W).max() < 1e-6  # 8 eps of float32, as for any QR
+    # Uniform: each entry has mean 0 and variance 1/N (QR without signs has a mean far from 0 on the
+    # diagonal), and half the matrices are reflections. Each bound is 4.5 standard deviations.
+    assert np.abs(W.mean(axis=0)).max() < 4.5 / np.sqrt(7 * 500)
+    assert abs((np.linalg.det(W) > 0).mean() - 0.5) < 4.5 * 0.5 / np.sqrt(500)
+
+
+def test_orthogonal_scales():
+    W = drawn(initializers.orthogonal(0.3), SQUARE)
+    assert reference.orthogonality_error(W / 0.3) < 1e-6
+
+
+@pytest.mark.parametrize("shape", [(7, 7), (2, 3, 5, 5)])
+def test_identity_is_scale_times_one(shape):
+    expected = np.broadcast_to(np.float32(0.01) * np.eye(shape[-1], dtype=np.float32), shape)
+    np.testing.assert_array_equal(drawn(initializers.identity(0.01), shape), expected)
+    np.testing.assert_array_equal(drawn(initializers.identity(), shape)[..., 0, 0], 1)
+
+
+@pytest.mark.parametrize("N", [1, 6, 7])
+def test_henaff_is_two_by_two_rotations(N):
+    for W in drawn(initializers.henaff(), (4, N, N)):
+        expected = np.eye(N)
+        for i in range(0, N - 1, 2):
+            angle = np.arctan2(W[i + 1, i], W[i, i])
+            c, s = np.cos(angle), np.sin(angle)
+            expected[i : i + 2, i : i + 2] = [[c, -s], [s, c]]
+        np.testing.assert_allclose(W, expected, rtol=0, atol=3e-7)  # 2 eps of float32
+
+
+def test_henaff_angles_are_uniform():
+    W = drawn(initializers.henaff(), (40, 50, 50))
+    even = np.arange(0, 50, 2)
+    angles = np.arctan2(W[:, even + 1, even], W[:, even, even])
+    assert_uniform(angles.ravel(), -np.pi - 1e-6, np.pi + 1e-6)  # rounded in float32
+
+
+@pytest.mark.parametrize("name", ["identity", "henaff"])
+@pytest.mark.parametrize("shape", [(4, 7), (3, 4, 7), (7,)])
+def test_matrices_that_are_not_square_are_refused(name, shape):
+    with pytest.raises(ValueError, match=f"{name}.* square .* got shape .*{shape[-1]}"):
+        EVERY[name](jax.random.key(0), shape)

@@ -1,0 +1,184 @@
+"""Retractions against their definitions, in NumPy and float64."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from jaxrnn.orthogonal import (
+    RETRACTIONS,
+    cholesky,
+    gram_schmidt,
+    modified_gram_schmidt,
+    polar,
+    qr,
+    qr_unsigned,
+)
+from tests import numpy_reference as reference
+
+# Householder QR is backward stable: its errors are a small multiple of eps, whatever W. Over ten
+# Gaussian matrices of each N from 1 to 64 the largest were 3.4 eps (orthogonality error), 3.0 eps
+# (idempotence, per √N) and 1.6 eps (relative residual below the diagonal).
+STABLE = 8
+
+JITTED = {function: jax.jit(function) for function in RETRACTIONS.values()}
+sizes, seeds = st.integers(1, 64), st.integers(0, 2**32 - 1)
+dtypes = st.sampled_from([np.float32, np.float64])
+
+
+def random_matrices(seed, N, dtype, batch=4):
+    return np.random.default_rng(seed).standard_normal((batch, N, N)).astype(dtype)
+
+
+def retract(retraction, W):
+    """The retraction of a NumPy array in its own precision, compiled once a shape."""
+    with jax.enable_x64(True):
+        Q = JITTED[retraction](jnp.asarray(W))
+    assert (Q.shape, Q.dtype) == (W.shape, W.dtype)
+    return np.asarray(Q)
+
+
+def orthogonal_matrices(rng, N, dtype=np.float64, batch=()):
+    return reference.qr(rng.standard_normal((*batch, N, N))).astype(dtype)
+
+
+@given(seeds, sizes, dtypes)
+@example(0, 1, np.float32)
+@example(0, 64, np.float64)
+def test_qr_is_orthogonal_with_a_positive_diagonal(seed, N, dtype):
+    W = random_matrices(seed, N, dtype)
+    bound = STABLE * np.finfo(dtype).eps
+    Q = retract(qr, W)
+    assert reference.orthogonality_error(Q).max() <= bound
+
+    R = np.swapaxes(Q, -1, -2).astype(np.float64) @ W
+    scale = np.linalg.norm(W, axis=(-2, -1))
+    assert (np.linalg.norm(np.tril(R, -1), axis=(-2, -1)) <= bound * scale).all()
+    diagonal = np.diagonal(R, axis1=-2, axis2=-1)
+    assert (diagonal >= -bound * scale[:, None]).all()
+
+
+@given(seeds, sizes, dtypes)
+def test_qr_is_idempotent(seed, N, dtype):
+    Q = retract(qr, random_matrices(seed, N, dtype))
+    moved = np.linalg.norm((retract(qr, Q) - Q).astype(np.float64), axis=(-2, -1))
+    assert moved.max() <= STABLE * np.finfo(dtype).eps * np.sqrt(N)
+
+
+@given(seeds, sizes, dtypes)
+def test_qr_follows_column_sign_flips(seed, N, dtype):
+    W = random_matrices(seed, N, dtype)
+    flips = np.random.default_rng(seed).choice([-1, 1], (4, 1, N)).astype(dtype)
+    # Exact: a negated column has the same reflector, and rounding is symmetric in the sign.
+    np.testing.assert_array_equal(retract(qr, W * flips), retract(qr, W) * flips)
+
+
+def singular_matrices():
+    dense = np.random.default_rng(0).standard_normal((6, 6))
+    zero_column, repeated = dense.copy(), dense.copy()
+    zero_column[:, 2] = 0
+    repeated[:, 4] = repeated[:, 1]
+    return {
+        "zero": np.zeros((6, 6)),
+        "rank one": np.outer(dense[0], dense[1]),
+        "a zero column": zero_column,
+        "first column zero": zero_column[:, [2, 0, 1, 3, 4, 5]],
+        "last column zero": zero_column[:, [0, 1, 3, 4, 5, 2]],
+        "a repeated column": repeated,
+        "zero diagonal": dense - np.diag(np.diag(dense)),
+        "strictly upper triangular": np.triu(dense, 1),
+        "permutation": np.eye(6)[[1, 2, 3, 4, 5, 0]],
+    }
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", singular_matrices())
+def test_qr_of_singular_and_zero_diagonal_matrices_is_orthogonal(name, dtype):
+    W = singular_matrices()[name].astype(dtype)
+    Q = retract(qr, W)
+    assert reference.orthogonality_error(Q) <= STABLE * np.finfo(dtype).eps
+    assert np.linalg.norm(Q, axis=0).min() > 0.99
+
+
+def test_polar_is_the_nearest_orthogonal_matrix(rng):
+    W = rng.standard_normal((9, 9))
+    Q = retract(polar, W)
+    distance = np.linalg.norm(W - Q)
+    assert reference.orthogonality_error(Q) <= 1e-14  # at most 2e-15 over 100 seeds
+    # Of a nearest matrix: the distance is that of the singular values from one, and QᵀW is
+    # symmetric with no negative eigenvalue. Both to at most 1.3e-14 over 100 seeds.
+    sigma = np.linalg.svd(W, compute_uv=False)
+    np.testing.assert_allclose(distance, np.sqrt(((sigma - 1) ** 2).sum()), rtol=1e-13)
+    np.testing.assert_allclose(Q.T @ W, W.T @ Q, atol=1e-13)
+    assert np.linalg.eigvalsh(Q.T @ W).min() > 0
+
+    anywhere = orthogonal_matrices(rng, 9, batch=(200,))
+    nearby = reference.qr(Q + 0.05 * rng.standard_normal((200, 9, 9)))
+    for candidates in (anywhere, nearby, reference.qr(W)[None]):
+        assert np.linalg.norm(W - candidates, axis=(-2, -1)).min() > distance
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_an_orthogonal_matrix_stays_where_it_is(rng, dtype):
+    Q = orthogonal_matrices(rng, 33, dtype)
+    for retraction in (qr, polar, gram_schmidt, modified_gram_schmidt, cholesky):
+        moved = np.linalg.norm(retract(retraction, Q) - Q)
+        # At most 3.8 eps per √N over 40 seeds.
+        assert moved <= STABLE * np.finfo(dtype).eps * np.sqrt(33), retraction
+
+
+def test_qr_unsigned_moves_an_orthogonal_matrix(rng):
+    Q = orthogonal_matrices(rng, 33, np.float32)
+    unsigned = retract(qr_unsigned, Q)
+    # It differs from qr in signs of columns alone, and a flipped column moves by 2.
+    flipped = np.linalg.norm(unsigned - Q, axis=0) > 1.99
+    assert flipped.any()
+    np.testing.assert_array_equal(unsigned * np.where(flipped, -1, 1), retract(qr, Q))
+
+
+@pytest.mark.parametrize("retraction", [qr, gram_schmidt, modified_gram_schmidt, cholesky])
+def test_all_ways_to_the_qr_factor_agree_when_well_conditioned(rng, retraction):
+    # Near an orthogonal matrix, with signs of both kinds; its condition number is below 1.5.
+    W = orthogonal_matrices(rng, 17) + 0.03 * rng.standard_normal((17, 17))
+    # At most 6e-16 over 100 seeds.
+    np.testing.assert_allclose(retract(retraction, W), reference.qr(W), rtol=0, atol=2e-15)
+
+
+def test_what_each_loses_to_an_ill_conditioned_matrix(rng):
+    U, V = orthogonal_matrices(rng, 20, batch=(2,))
+    W = (U * np.logspace(0, -6, 20)) @ V
+    classical, modified, by_cholesky, by_qr, nearest = (
+        reference.orthogonality_error(retract(retraction, W))
+        for retraction in (gram_schmidt, modified_gram_schmidt, cholesky, qr, polar)
+    )
+    # At condition κ = 1e6: κ² eps = 2e-4, κ eps = 2e-10 and eps = 2e-16, up to a factor of 1000.
+    assert 2e-7 < classical < 2e-1
+    assert 2e-7 < by_cholesky < 2e-1
+    assert 2e-13 < modified < 2e-7
+    assert max(by_qr, nearest) < 2e-13
+
+
+@pytest.mark.parametrize("retraction", [gram_schmidt, modified_gram_schmidt, cholesky])
+def test_dependent_columns_are_nan_and_not_a_wrong_matrix(retraction):
+    W = np.eye(5, dtype=np.float32)
+    W[:, 3] = W[:, 1]
+    assert np.isnan(retract(retraction, W)[:, 3]).all()
+
+
+@pytest.mark.parametrize("retraction", RETRACTIONS.values())
+def test_leading_dimensions_are_a_batch(rng, retraction):
+    W = orthogonal_matrices(rng, 4, batch=(2, 3)) + 0.1 * rng.standard_normal((2, 3, 4, 4))
+    with jax.enable_x64(True):
+        vmapped = np.asarray(jax.vmap(jax.vmap(retraction))(jnp.asarray(W)))
+    for batched in (retract(retraction, W), vmapped):
+        for i, j in np.ndindex(2, 3):
+            one = retract(retraction, W[i, j])
+            # At most 1.1e-16 over 20 seeds.
+            np.testing.assert_allclose(batched[i, j], one, rtol=0, atol=1e-15)
+
+
+def test_the_table_names_every_retraction():
+    functions = [qr, polar, qr_unsigned, gram_schmidt, modified_gram_schmidt, cholesky]
+    assert {function.__name__: function for function in functions} == RETRACTIONS

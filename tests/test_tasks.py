@@ -1,0 +1,116 @@
+"""Tasks: every token in its place, and baselines that are what the best memoryless answer loses."""
+
+import numpy as np
+import pytest
+
+from jaxrnn.tasks import AddingTask, CopyMemoryTask, CopyTask
+
+TASKS = [CopyTask(4), CopyMemoryTask(6), AddingTask(9)]
+
+
+def memoryless_cross_entropy(targets, num_blanks):
+    """Of the answer that is sure of the blanks and guesses evenly among the eight symbols after."""
+    probabilities = np.zeros((*targets.shape, 9))
+    probabilities[:, :num_blanks, 8] = 1
+    probabilities[:, num_blanks:, :8] = 1 / 8
+    return -np.log(np.take_along_axis(probabilities, targets[..., None], -1)).mean()
+
+
+def test_copy_task_places_every_token(rng):
+    inputs, targets = CopyTask(4).sample(rng, 300)
+    assert inputs.shape == targets.shape == (300, 9)
+    np.testing.assert_array_equal(inputs[:, 4:], 8)
+    np.testing.assert_array_equal(targets[:, :5], 8)
+    np.testing.assert_array_equal(targets[:, 5:], inputs[:, :4])
+    assert set(np.unique(inputs[:, :4])) == set(range(8))
+
+
+def test_copy_memory_task_places_every_token(rng):
+    inputs, targets = CopyMemoryTask(6).sample(rng, 300)
+    assert inputs.shape == targets.shape == (300, 26)
+    np.testing.assert_array_equal(inputs[:, 10:15], 8)
+    # The marker is the step before the first answer: the answers are the last ten steps.
+    np.testing.assert_array_equal(inputs[:, 15], 9)
+    np.testing.assert_array_equal(inputs[:, 16:], 8)
+    np.testing.assert_array_equal(targets[:, :16], 8)
+    np.testing.assert_array_equal(targets[:, 16:], inputs[:, :10])
+    assert set(np.unique(inputs[:, :10])) == set(range(8))
+
+
+@pytest.mark.parametrize("T", [2, 9, 10])
+def test_adding_task_marks_one_number_in_each_half(rng, T):
+    inputs, targets = AddingTask(T).sample(rng, 400)
+    assert inputs.shape == (400, T, 2)
+    assert targets.shape == (400,)
+    numbers, markers = inputs[..., 0], inputs[..., 1]
+    assert set(np.unique(markers)) <= {0, 1}
+    half = T // 2
+    np.testing.assert_array_equal(markers[:, :half].sum(axis=1), 1)
+    np.testing.assert_array_equal(markers[:, half:].sum(axis=1), 1)
+    assert markers.any(axis=0).all()  # every place is marked some time
+    marked = [row[place == 1].sum() for row, place in zip(numbers, markers, strict=True)]
+    np.testing.assert_array_equal(targets, np.asarray(marked, np.float32))
+    # 400·T numbers uniform in [0, 1): mean within 5 deviations, extremes within 15/n of the ends.
+    n = numbers.size
+    assert abs(numbers.mean() - 0.5) < 5 * np.sqrt(1 / 12 / n)
+    assert 0 <= numbers.min() < 15 / n
+    assert 1 - 15 / n < numbers.max() < 1
+
+
+def test_copy_baselines_are_the_memoryless_cross_entropy(rng):
+    # Exact for any sample, so rounding alone: sums of about 2000 terms.
+    copy, memory = CopyTask(4), CopyMemoryTask(6)
+    for task, num_blanks in ((copy, 5), (memory, 16)):
+        loss = memoryless_cross_entropy(task.sample(rng, 50).targets, num_blanks)
+        np.testing.assert_allclose(task.baseline, loss, rtol=1e-12)
+    # The figures that DESIGN names.
+    assert round(CopyTask().baseline, 3) == 0.990
+    np.testing.assert_allclose(CopyMemoryTask(100).baseline, 10 * np.log(8) / 120, rtol=1e-15)
+
+
+def test_adding_baseline_is_the_error_of_always_answering_one(rng):
+    task = AddingTask(6)
+    errors = (task.sample(rng, 20000).targets.astype(np.float64) - 1) ** 2
+    # Five standard deviations of the mean.
+    assert abs(errors.mean() - task.baseline) < 5 * errors.std() / np.sqrt(errors.size)
+    assert task.baseline == 1 / 6
+
+
+@pytest.mark.parametrize("task", TASKS, ids=lambda task: type(task).__name__)
+def test_a_chunk_has_its_leading_axes_and_fresh_sequences(rng, task):
+    inputs, targets = task.sample(rng, 5, 3)
+    one = task.sample(rng, 3)
+    assert inputs.shape == (5, *one.inputs.shape)
+    assert targets.shape == (5, *one.targets.shape)
+    assert inputs.dtype == (np.float32 if isinstance(task, AddingTask) else np.int32)
+    assert targets.dtype == inputs.dtype
+    flat = inputs.reshape(15, -1)
+    assert len(np.unique(flat, axis=0)) == 15
+
+
+@pytest.mark.parametrize("task", TASKS, ids=lambda task: type(task).__name__)
+def test_the_generator_alone_decides(task):
+    first, again, other = (task.sample(np.random.default_rng(seed), 2, 3) for seed in (5, 5, 6))
+    for a, b, c in zip(first, again, other, strict=True):
+        np.testing.assert_array_equal(a, b)
+        assert (a != c).any()
+
+
+@pytest.mark.parametrize("task", TASKS, ids=lambda task: type(task).__name__)
+def test_sizes_match_the_data(rng, task):
+    inputs, targets = task.sample(rng, 200)
+    if isinstance(task, AddingTask):
+        assert (task.num_inputs, task.num_outputs) == (inputs.shape[-1], 1)
+    else:
+        assert (task.num_inputs, task.num_outputs) == (inputs.max() + 1, targets.max() + 1)
+
+
+@pytest.mark.parametrize(
+    ("task", "name", "least"),
+    [(CopyTask, "seq_len", 1), (CopyMemoryTask, "delay", 1), (AddingTask, "seq_len", 2)],
+)
+def test_lengths_that_are_too_short_are_refused(rng, task, name, least):
+    for value in (least - 1, -3):
+        with pytest.raises(ValueError, match=f"{name} must be at least {least}, got {value}"):
+            task(value)
+    task(least).sample(rng, 2)

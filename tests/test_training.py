@@ -1,0 +1,281 @@
+"""Losses against NumPy, and chunks of steps against the same steps taken one by one."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jaxrnn import SequenceModel, VanillaCell, project_recurrent
+from jaxrnn.convert import from_weights
+from jaxrnn.tasks import Batch
+from jaxrnn.training import (
+    TrainState,
+    adam,
+    classification_loss,
+    make_train_chunk,
+    make_train_step,
+    regression_loss,
+)
+from tests import numpy_reference as reference
+from tests.numpy_reference import B, C, D, K, N, S, T
+
+# A few steps in float64, whose sums XLA orders differently from one program to the next.
+FLOAT64 = {"rtol": 1e-12, "atol": 1e-14}
+
+
+def make_model(**options):
+    return SequenceModel(
+        VanillaCell(N, param_dtype=jnp.float64), C, param_dtype=jnp.float64, **options
+    )
+
+
+# One classifier, optimizer and compiled chunk for several tests, since compiling takes longest.
+CLIP = 0.1
+LOSS = classification_loss(make_model(), D)
+OPTIMIZER = optax.chain(
+    optax.clip_by_global_norm(CLIP), optax.adam(1e-2), project_recurrent(every=3)
+)
+CHUNK = jax.jit(make_train_chunk(LOSS, OPTIMIZER), donate_argnums=0)
+
+
+def random_batches(rng, *leading):
+    """Tokens and classes, (*leading, B, T) each."""
+    shape = (*leading, B, T)
+    return Batch(jnp.asarray(rng.integers(0, D, shape)), jnp.asarray(rng.integers(0, C, shape)))
+
+
+def item(tree, index):
+    return jax.tree.map(lambda leaf: leaf[index], tree)
+
+
+def assert_trees_close(actual, expected, **tolerance):
+    assert jax.tree.structure(actual) == jax.tree.structure(expected)
+    for a, b in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(a, b, **tolerance)
+
+
+def global_norm(tree):
+    return np.sqrt(sum((np.asarray(leaf) ** 2).sum() for leaf in jax.tree.leaves(tree)))
+
+
+def test_classification_loss_is_mean_cross_entropy_and_accuracy(rng, x64):
+    weights, (tokens, classes) = reference.random_weights(rng), random_batches(rng)
+    value, accuracy = jax.jit(LOSS)(from_weights(weights), (tokens, classes))
+    logits = reference.outputs(weights, reference.hidden_states(weights, np.eye(D)[tokens]))
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
+    of_the_class = np.take_along_axis(probabilities, np.asarray(classes)[..., None], axis=-1)
+    np.testing.assert_allclose(value, -np.log(of_the_class).mean(), **FLOAT64)
+    right = (logits.argmax(axis=-1) == classes).mean()
+    assert 0 < right < 1
+    np.testing.assert_allclose(accuracy, right, rtol=1e-6)  # a mean in float32
+
+
+def test_regression_loss_is_mean_squared_error_without_accuracy(rng, x64):
+    weights = reference.random_weights(rng)
+    inputs, targets = rng.standard_normal((B, T, D)).astype(np.float32), rng.standard_normal(B)
+    loss = jax.jit(regression_loss(make_model(last_only=True)))
+    value, accuracy = loss(from_weights(weights), (inputs, targets))
+    last = reference.hidden_states(weights, inputs.astype(np.float64))[:, -1]
+    errors = reference.outputs(weights, last)[:, 0] - targets
+    np.testing.assert_allclose(value, (errors**2).mean(), **FLOAT64)
+    assert np.isnan(accuracy)
+
+
+@jax.jit
+def plain_step(params, opt_state, batch):
+    (value, accuracy), grads = jax.value_and_grad(LOSS, has_aux=True)(params, batch)
+    updates, opt_state = OPTIMIZER.update(grads, opt_state, params)
+    return optax.apply_updates(params, updates), opt_state, value, accuracy, grads
+
+
+def test_chunks_are_their_steps_one_by_one(rng, x64):
+    params = from_weights(reference.random_weights(rng))
+    batches = random_batches(rng, 2, K)
+    state, first = CHUNK(TrainState.create(params, OPTIMIZER), item(batches, 0))
+    state, second = CHUNK(state, item(batches, 1))
+
+    opt_state = OPTIMIZER.init(params)
+    for chunk, k in np.ndindex(2, K):
+        batch = item(batches, (chunk, k))
+        params, opt_state, value, accuracy, grads = plain_step(params, opt_state, batch)
+        W_hh = np.asarray(params["cell"]["h"]["kernel"]).T
+        expected = {
+            "loss": value,
+            "accuracy": accuracy,
+            "grad_norm": global_norm(grads),
+            "spectral_norm": np.linalg.norm(W_hh, 2),
+            "orthogonality_error": reference.orthogonality_error(W_hh),
+        }
+        assert expected["grad_norm"] > CLIP  # or else clipped and unclipped would be the same
+        got = item((first, second)[chunk], k)._asdict()
+        for name, number in expected.items():
+            np.testing.assert_allclose(got[name], number, **FLOAT64, err_msg=f"{name} {k}")
+    assert_trees_close(state.params, params, **FLOAT64)
+    assert_trees_close(state.opt_state, opt_state, **FLOAT64)
+    assert state.step == 2 * K
+    assert not state.diverged
+
+
+def test_vmapped_seeds_are_separate_runs(rng, x64):
+    seeds = [from_weights(reference.random_weights(rng)) for _ in range(S)]
+    batches = random_batches(rng, S, K)
+    create = jax.vmap(lambda params: TrainState.create(params, OPTIMIZER))
+    states = create(jax.tree.map(lambda *leaves: jnp.stack(leaves), *seeds))
+    chunk = jax.vmap(make_train_chunk(LOSS, OPTIMIZER))
+    together = jax.jit(chunk, donate_argnums=0)(states, batches)
+    for s, params in enumerate(seeds):
+        alone = CHUNK(TrainState.create(params, OPTIMIZER), item(batches, s))
+        assert_trees_close(item(together, s), alone, **FLOAT64)
+
+
+def test_vmapped_seeds_pay_for_tracked_steps_only(rng, x64):
+    params = from_weights(reference.random_weights(rng))
+    optimizer = optax.sgd(0.1)
+    states = jax.tree.map(lambda leaf: jnp.stack([leaf] * S), TrainState.create(params, optimizer))
+    chunk = jax.vmap(make_train_chunk(LOSS, optimizer, track_every=3))
+    program = str(jax.make_jaxpr(chunk)(states, random_batches(rng, S, K)))
+    # A branch that depended on the seed would have become a select between both sides.
+    assert "svd[" in program.partition("cond[")[2]
+    assert "svd[" not in program.partition("cond[")[0]
+
+
+# A model whose steps NumPy can follow: the gradient of the loss <G, W> is the batch G itself.
+LR = 0.1
+
+
+def linear_loss(params, G):
+    return jnp.vdot(G, params["h"]["kernel"]), G.mean()
+
+
+def linear_run(W, G, optimizer, track_every=1):
+    chunk = jax.jit(make_train_chunk(linear_loss, optimizer, track_every))
+    return chunk(TrainState.create({"h": {"kernel": jnp.asarray(W)}}, optimizer), jnp.asarray(G))
+
+
+@pytest.mark.parametrize(
+    ("track_every", "tracked"), [(1, range(K)), (3, [1, 4, 7]), (K, [K - 1]), (100, [K - 1])]
+)
+def test_track_every_counts_back_from_the_last_step(rng, x64, track_every, tracked):
+    W, G = rng.standard_normal((N, N)), rng.standard_normal((K, N, N))
+    state, measured = linear_run(W, G, optax.sgd(LR), track_every)
+    after = W - LR * G.cumsum(axis=0)
+    before = np.concatenate([W[None], after[:-1]])
+    np.testing.assert_allclose(state.params["h"]["kernel"], after[-1], **FLOAT64)
+    np.testing.assert_allclose(measured.loss, (G * before).sum((1, 2)), **FLOAT64)
+    np.testing.assert_allclose(measured.accuracy, G.mean((1, 2)), **FLOAT64)
+    np.testing.assert_allclose(measured.grad_norm, np.linalg.norm(G, axis=(1, 2)), **FLOAT64)
+    untracked = ~np.isin(np.arange(K), tracked)
+    for values, expected in (
+        (measured.spectral_norm, np.linalg.norm(after, 2, axis=(1, 2))),
+        (measured.orthogonality_error, reference.orthogonality_error(after)),
+    ):
+        expected[untracked] = np.nan  # NaN equals NaN here
+        np.testing.assert_allclose(values, expected, **FLOAT64)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_nothing_is_applied_from_the_first_bad_batch_on(rng, x64, bad):
+    W, G = rng.standard_normal((N, N)), rng.standard_normal((K, N, N))
+    G[5, 1, 2] = bad
+    optimizer = optax.sgd(LR, momentum=0.9)
+    state, measured = linear_run(W, G, optimizer)
+    good, _ = linear_run(W, G[:5], optimizer)
+    assert state.diverged
+    assert not good.diverged
+    assert state.step == 5  # the place of the bad batch, counted from 0
+    assert_trees_close(state.params, good.params, **FLOAT64)
+    assert_trees_close(state.opt_state, good.opt_state, **FLOAT64)
+    # What was measured until then is kept, and the bad batch is shown for what it was.
+    assert np.isfinite(measured.loss[:5]).all()
+    assert not np.isfinite(measured.loss[5])
+    np.testing.assert_array_equal(measured.spectral_norm[5:], measured.spectral_norm[4])
+
+    again, _ = jax.jit(make_train_chunk(linear_loss, optimizer))(state, jnp.asarray(G[:4]))
+    assert_trees_close(again, state, rtol=0, atol=0)
+
+
+def test_a_gradient_that_is_not_finite_counts_though_the_loss_is():
+    def root(params, batch):
+        return jnp.sqrt(params["x"] * batch), jnp.nan
+
+    chunk = jax.jit(make_train_chunk(root, optax.sgd(LR)))
+    state = TrainState.create({"x": jnp.float32(4.0)}, optax.sgd(LR))
+    state, measured = chunk(state, jnp.array([1.0, 0.0, 1.0]))
+    assert np.isfinite(measured.loss).all()
+    assert not np.isfinite(measured.grad_norm[1])
+    assert state.diverged
+    assert state.step == 1
+    np.testing.assert_allclose(state.params["x"], 4 - LR / 4, rtol=1e-7)  # d√x = 1/(2√4)
+
+
+@pytest.mark.parametrize("keeps_params", [False, True])
+def test_the_state_is_donated_and_the_callers_parameters_are_not(rng, x64, keeps_params):
+    # Some optimizers, such as DoG and Prodigy, keep the first parameters in their state.
+    keeping = optax.GradientTransformation(lambda params: params, lambda u, s, params: (u, s))
+    optimizer = optax.chain(optax.sgd(LR), keeping if keeps_params else optax.identity())
+    W = rng.standard_normal((N, N))
+    params = {"h": {"kernel": jnp.asarray(W)}}
+    state = TrainState.create(params, optimizer)
+    chunk = jax.jit(make_train_chunk(linear_loss, optimizer), donate_argnums=0)
+    chunk(state, jnp.asarray(rng.standard_normal((K, N, N))))
+    assert state.params["h"]["kernel"].is_deleted()
+    np.testing.assert_array_equal(params["h"]["kernel"], W)
+
+
+def test_one_step_alone_does_not_track(rng, x64):
+    W, G = rng.standard_normal((N, N)), rng.standard_normal((N, N))
+    step = make_train_step(linear_loss, optax.sgd(LR))
+    state, measured = step(
+        TrainState.create({"h": {"kernel": jnp.asarray(W)}}, optax.sgd(LR)), jnp.asarray(G)
+    )
+    np.testing.assert_allclose(state.params["h"]["kernel"], W - LR * G, **FLOAT64)
+    assert state.step == 1
+    np.testing.assert_allclose(
+        measured, [(G * W).sum(), G.mean(), np.linalg.norm(G), np.nan, np.nan], **FLOAT64
+    )
+
+
+def test_track_every_must_be_positive():
+    with pytest.raises(ValueError, match="track_every must be at least 1, got 0"):
+        make_train_chunk(linear_loss, optax.sgd(LR), track_every=0)
+
+
+@pytest.fixture
+def params_and_grads(rng, x64):
+    """Parameters, and gradients of two steps: above the clipping norm of 1 and below it."""
+    params, large, small = (from_weights(reference.random_weights(rng)) for _ in range(3))
+    small = jax.tree.map(lambda leaf: 0.05 * leaf, small)
+    assert global_norm(small) < 1 < global_norm(large)
+    return params, [large, small]
+
+
+def last_updates(optimizer, params, grads):
+    update, state = jax.jit(optimizer.update), optimizer.init(params)
+    for gradient in grads:
+        updates, state = update(gradient, state, params)
+    return updates
+
+
+@pytest.mark.parametrize("arguments", [(1e-3,), (1e-3, 0.0)])
+def test_adam_without_clipping_is_optax_adam(params_and_grads, arguments):
+    updates = last_updates(adam(*arguments), *params_and_grads)
+    assert_trees_close(updates, last_updates(optax.adam(1e-3), *params_and_grads), **FLOAT64)
+
+
+def test_adam_clips_before_the_moments_and_by_the_norm_of_all_gradients(params_and_grads):
+    params, (large, small) = params_and_grads
+    clipped = jax.tree.map(lambda leaf: leaf / global_norm(large), large)
+    expected = last_updates(optax.adam(1e-3), params, [clipped, small])
+    assert_trees_close(last_updates(adam(1e-3, 1.0), params, [large, small]), expected, **FLOAT64)
+
+    expected["cell"]["h"]["kernel"] = expected["cell"]["h"]["kernel"] / 10
+    updates = last_updates(adam(1e-3, 1.0, recurrent_lr=1e-4), params, [large, small])
+    assert_trees_close(updates, expected, **FLOAT64)
+
+
+def test_adam_gives_recurrent_kernels_a_rate_of_their_own(params_and_grads):
+    expected = last_updates(optax.adam(1e-3), *params_and_grads)
+    expected["cell"]["h"]["kernel"] = expected["cell"]["h"]["kernel"] / 10
+    updates = last_updates(adam(1e-3, recurrent_lr=1e-4), *params_and_grads)
+    assert_trees_close(updates, expected, **FLOAT64)
