@@ -139,8 +139,8 @@ def draw(results: dict, out: Path) -> list[str]:
                 for run in group
                 if run["final"].get(quantity)
             ]
-            xs, ys = np.array(points).reshape(-1, 2).T
-            panel.scatter(xs, ys, color=color, label=method, s=28)
+            if points:
+                panel.scatter(*zip(*points, strict=True), color=color, label=method, s=28)
         panel.set(title=title, xscale="log", yticks=list(rows.values()))
         panel.set_yticklabels(rows if panel is axes[0] else [])
     figures.legend_below(figure, axes[0])

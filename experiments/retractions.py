@@ -8,6 +8,7 @@
 3. Training: the copy task with each retraction, projecting every step or every fifth.
 """
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,8 +63,12 @@ class RetractionsConfig:
 
     @property
     def copy_task(self) -> CopyTaskConfig:
-        """The task that the variants train on."""
-        return CopyTaskConfig(epochs=self.epochs, seed=self.seed, seeds=self.seeds)
+        """The task that the variants train on.
+
+        Spectral norms are measured every seventh step, so that those between projections at every
+        fifth come at all distances from the last one.
+        """
+        return CopyTaskConfig(epochs=self.epochs, seed=self.seed, seeds=self.seeds, track_every=7)
 
 
 def measure_accuracy(config: RetractionsConfig) -> list[Run]:
@@ -138,7 +143,7 @@ def train_variants(config: RetractionsConfig, runs: list[Run]) -> None:
     copy_task = config.copy_task
     seeds = range(config.seed, config.seed + config.seeds)
     for name, changes in VARIANTS.items():
-        recipe = CopyTaskConfig(epochs=config.epochs, **changes).recipe("qr")
+        recipe = dataclasses.replace(copy_task, **changes).recipe("qr")
         settings = {"part": "training", **changes}
         with report.progress(name, config.epochs) as on_epoch:
             runs += train_runs(

@@ -63,7 +63,7 @@ def test_copy_baselines_are_the_memoryless_cross_entropy(rng):
     for task, num_blanks in ((copy, 5), (memory, 16)):
         loss = memoryless_cross_entropy(task.sample(rng, 50).targets, num_blanks)
         np.testing.assert_allclose(task.baseline, loss, rtol=1e-12)
-    # The figures that DESIGN names.
+    # L ln 8 / (2L + 1) and its like, worked out by hand.
     assert round(CopyTask().baseline, 3) == 0.990
     np.testing.assert_allclose(CopyMemoryTask(100).baseline, 10 * np.log(8) / 120, rtol=1e-15)
 

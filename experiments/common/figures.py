@@ -53,8 +53,9 @@ def legend_below(figure: Figure, *sources: Axes) -> None:
     for axes in sources:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle)
-    columns = math.ceil(len(handles) / math.ceil(len(handles) / 4))
-    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=columns)
+    if handles:
+        columns = math.ceil(len(handles) / math.ceil(len(handles) / 4))
+        figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=columns)
 
 
 def save(figure: Figure, path: Path) -> None:

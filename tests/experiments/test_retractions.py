@@ -1,0 +1,110 @@
+"""The comparison of retractions: accuracy, single steps, training, and Ctrl-C in between."""
+
+import numpy as np
+import pytest
+from experiment_support import PNG, load, small
+
+from experiments import retractions
+from experiments.common.results import Run
+from experiments.common.runner import Interrupted
+from experiments.retractions import VARIANTS, RetractionsConfig, execute
+from jaxrnn.orthogonal import RETRACTIONS
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    """Single steps and training on a copy task of eight units."""
+    monkeypatch.setattr(RetractionsConfig, "copy_task", small(epochs=1))
+
+
+def test_accuracy_against_the_condition_number():
+    runs = retractions.measure_accuracy(RetractionsConfig(size=6, matrices=3))
+    assert [run.method for run in runs] == list(RETRACTIONS)
+    errors = {run.method: run.history["orthogonality_error"] for run in runs}
+    for run in runs:
+        assert run.history["condition"] == [10.0**n for n in range(9)]
+        assert run.settings == {"part": "accuracy"}
+        # An orthogonal matrix stays one: 6 units, a few roundings of 6e-8 in each entry.
+        assert run.history["orthogonality_error"][0] < 2e-6
+    # Householder and the polar factor do not see the condition number; the others lose it as they
+    # subtract: classical Gram–Schmidt at its square, modified in proportion.
+    assert max(errors["qr"]) < 2e-6
+    assert max(errors["polar"]) < 2e-6
+    assert errors["gram_schmidt"][4] > 10 * errors["modified_gram_schmidt"][4] > 1e-5
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("tiny")
+def test_single_steps():
+    run = retractions.compare_single_steps(RetractionsConfig())
+    assert run.settings == {"part": "single steps"}
+    assert len(run.steps["step"]) == 16  # four epochs of four steps
+    # The polar factor is the nearest orthogonal matrix; QR without signs is none near at all.
+    assert (run.steps["polar_distance"] <= run.steps["qr_distance"] * (1 + 1e-5)).all()
+    assert run.final["qr_unsigned_distance_median"] > 10 * run.final["qr_distance_median"]
+    assert run.final["qr_sign_changes"] == run.final["polar_sign_changes"] == 0
+    np.testing.assert_allclose(
+        run.final["qr_to_polar_median"], np.median(run.steps["qr_to_polar"]), rtol=1e-12
+    )
+
+
+def parts(monkeypatch, interrupted=None):
+    """Instant stand-ins of the three parts; the one named ``interrupted`` meets Ctrl-C."""
+
+    def measure_accuracy(config):
+        if interrupted == "accuracy":
+            raise KeyboardInterrupt
+        history = {"condition": [10.0**n for n in range(9)], "orthogonality_error": [1e-7] * 9}
+        return [Run(name, "jax", 0, {"part": "accuracy"}, history=history) for name in RETRACTIONS]
+
+    def compare_single_steps(config):
+        if interrupted == "single steps":
+            raise KeyboardInterrupt
+        names = ("qr_to_polar", "qr_distance", "polar_distance", "qr_unsigned_distance")
+        steps = {"step": np.arange(3)} | {name: np.ones(3) for name in names}
+        return Run("qr", "jax", 0, {"part": "single steps"}, steps=steps)
+
+    def train_runs(name, recipe, schedule, seeds, settings, on_epoch):
+        runs = [Run(name, "jax", seed, dict(settings)) for seed in seeds]
+        recipes[name] = recipe
+        for run in runs:
+            run.history = {"epoch": [], "val_loss": []}
+            run.steps = {"step": np.arange(0), "spectral_norm": np.arange(0.0)}
+        if name == interrupted:
+            raise Interrupted(runs)
+        return runs
+
+    recipes = {}
+    for function in (measure_accuracy, compare_single_steps, train_runs):
+        monkeypatch.setattr(retractions, function.__name__, function)
+    return recipes
+
+
+@pytest.mark.usefixtures("tiny")
+def test_all_parts_are_written(monkeypatch, tmp_path):
+    recipes = parts(monkeypatch)
+    execute(RetractionsConfig(seeds=2, out=tmp_path))
+    runs = load(tmp_path)["runs"]
+    assert [run["method"] for run in runs[:7]] == [*RETRACTIONS, "qr"]
+    assert [run["method"] for run in runs[7::2]] == list(VARIANTS)
+    assert [run["seed"] for run in runs[7:]] == [0, 1] * len(VARIANTS)
+    assert runs[9]["settings"] == {"part": "training", "project_every": 5}
+    assert (tmp_path / "retractions.png").read_bytes().startswith(PNG)
+    for name, changes in VARIANTS.items():
+        assert recipes[name].retraction == changes.get("retraction", "qr")
+        assert recipes[name].project_every == changes.get("project_every", 1)
+
+
+@pytest.mark.usefixtures("tiny")
+@pytest.mark.parametrize(
+    ("interrupted", "kept"), [("accuracy", 0), ("single steps", 6), ("polar", 6 + 1 + 3)]
+)
+def test_ctrl_c_keeps_the_parts_that_ended(monkeypatch, tmp_path, interrupted, kept):
+    parts(monkeypatch, interrupted)
+    with pytest.raises(Interrupted):
+        execute(RetractionsConfig(seeds=1, out=tmp_path))
+    runs = load(tmp_path)["runs"]
+    assert len(runs) == kept
+    if interrupted in VARIANTS:
+        assert runs[-1]["settings"] == {"part": "training", **VARIANTS[interrupted]}
+    assert (tmp_path / "retractions.png").read_bytes().startswith(PNG)
