@@ -56,7 +56,7 @@ def project_recurrent(
       ValueError: an unknown retraction or layout, ``every`` < 1; at init or update, no leaf
         selected, or a selected leaf that is not a square floating-point matrix; no params given.
     """
-    retract = _on_whole_matrices(_resolve(retraction))
+    retract = _resolve(retraction)
     if every < 1 or every % 1 != 0:
         raise ValueError(f"every must be a whole number, 1 or more, got {every!r}")
     if layout not in ("in_out", "out_in"):
@@ -65,7 +65,7 @@ def project_recurrent(
 
     def project(param: jax.Array, update: jax.Array) -> jax.Array:
         moved = param + update
-        W = moved.astype(jnp.promote_types(moved.dtype, jnp.float32))
+        W = _whole(moved.astype(jnp.promote_types(moved.dtype, jnp.float32)))
         Q = retract(W.mT).mT if layout == "in_out" else retract(W)
         return (Q - param.astype(W.dtype)).astype(update.dtype)
 
@@ -106,21 +106,13 @@ def _resolve(retraction: str | Retraction) -> Retraction:
     return RETRACTIONS[retraction]
 
 
-def _on_whole_matrices(retract: Retraction) -> Retraction:
-    """``retract`` for matrices that may lie in parts on several devices.
-
-    Where shardings are explicit (jax.make_mesh's default), JAX decomposes no such matrix by itself.
-    """
-
-    def retract_whole(W: jax.Array) -> jax.Array:
-        parts = jax.typeof(W).sharding
-        *batch, rows, columns = parts.spec
-        if rows is None and columns is None:
-            return retract(W)
-        whole = parts.update(spec=PartitionSpec(*batch, None, None))
-        return jax.sharding.reshard(retract(jax.sharding.reshard(W, whole)), parts)
-
-    return retract_whole
+def _whole(W: jax.Array) -> jax.Array:
+    """W with no matrix spread over devices: under explicit sharding JAX decomposes none that is."""
+    sharding = jax.typeof(W).sharding
+    *batch, rows, columns = sharding.spec
+    if rows is None and columns is None:
+        return W
+    return jax.sharding.reshard(W, sharding.update(spec=PartitionSpec(*batch, None, None)))
 
 
 def _selected(params: Any, selects: Predicate) -> list[int]:

@@ -4,9 +4,9 @@ They are functions of their own because the tests run them twice: on the impleme
 where they have to pass, and with a bug of parity_bugs.py planted in it, where they have to fail.
 
 In float64 the bounds are what the README promises, 1e-12 for one step and 1e-10 for a trajectory
-of 200 steps; in float32 they follow from ``rounding_bound``. All are relative, to the largest entry of an array
-or, where it says ``elementwise``, to each number. "Measured" in a comment is the worst difference
-seen on a CPU.
+of 200 steps; in float32 they follow from ``rounding_bound``. All are relative, to the largest entry
+of an array or, where it says ``elementwise``, to each number. "Measured" in a comment is the worst
+difference seen on a CPU.
 """
 
 import functools

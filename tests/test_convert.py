@@ -61,9 +61,11 @@ def test_leading_dimensions_of_seeds_are_kept(rng, x64, activation):
 
 def test_missing_and_unknown_arrays_are_named(rng):
     weights = reference.random_weights(rng)
-    weights["W_yy"] = weights.pop("b_y")
-    with pytest.raises(ValueError, match=r"missing arrays \['b_y'\], unknown arrays \['W_yy'\]"):
+    b_y = weights.pop("b_y")
+    with pytest.raises(ValueError, match=r"missing arrays \['b_y'\], unknown arrays \[\]"):
         from_weights(weights)
+    with pytest.raises(ValueError, match=r"missing arrays \[\], unknown arrays \['W_yy'\]"):
+        from_weights(weights | {"b_y": b_y, "W_yy": b_y})
 
 
 def test_parameters_of_another_model_are_refused(rng):

@@ -56,6 +56,7 @@ def test_xavier_is_normal_with_variance_two_over_in_plus_out():
     # JAX draws a normal cut off at two deviations and widened to this variance.
     np.testing.assert_allclose(W.var(), 2 / 120, rtol=0.11)
     assert abs(W.mean()) < 4 * np.sqrt(2 / 120 / W.size)
+    assert np.abs(W).max() > 2 * W.std()  # a uniform one would end at √3
 
 
 def test_orthogonal_is_uniform_over_the_group():

@@ -89,6 +89,15 @@ def test_parameters_are_the_cells_and_the_readouts(rng):
     np.testing.assert_array_equal(params["readout"]["bias"], np.full(C, 3.0))
 
 
+def test_each_part_has_the_parameter_dtype_asked_for():
+    cell = VanillaCell(N, "modrelu", param_dtype=jnp.float16)
+    model = SequenceModel(cell, C, param_dtype=jnp.bfloat16)
+    shapes = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((B, T, D), jnp.float16))
+    cell, readout = (jax.tree.leaves(shapes["params"][part]) for part in ("cell", "readout"))
+    assert all(leaf.dtype == jnp.float16 for leaf in cell)
+    assert all(leaf.dtype == jnp.bfloat16 for leaf in readout)
+
+
 def test_bfloat16_runs_with_float32_parameters(rng):
     weights = reference.random_weights(rng)
     inputs = rng.standard_normal((B, T, D))

@@ -24,10 +24,8 @@ from tests.numpy_reference import B, C, D, K, N, S, T
 FLOAT64 = {"rtol": 1e-12, "atol": 1e-14}
 
 
-def make_model(**options):
-    return SequenceModel(
-        VanillaCell(N, param_dtype=jnp.float64), C, param_dtype=jnp.float64, **options
-    )
+def make_model(dtype=jnp.float64, **options):
+    return SequenceModel(VanillaCell(N, param_dtype=dtype), C, param_dtype=dtype, **options)
 
 
 # One classifier, optimizer and compiled chunk for several tests, since compiling takes longest.
@@ -80,6 +78,12 @@ def test_regression_loss_is_mean_squared_error_without_accuracy(rng, x64):
     errors = reference.outputs(weights, last)[:, 0] - targets
     np.testing.assert_allclose(value, (errors**2).mean(), **FLOAT64)
     assert np.isnan(accuracy)
+
+    # A model in a lower precision than its data computes in its own. A few eps of float32.
+    params = jax.tree.map(jnp.float32, from_weights(weights))
+    loss = jax.jit(regression_loss(make_model(jnp.float32, last_only=True)))
+    again, _ = loss(params, (inputs.astype(np.float64), targets))
+    np.testing.assert_allclose(again, value, rtol=1e-5)
 
 
 @jax.jit
@@ -195,18 +199,22 @@ def test_nothing_is_applied_from_the_first_bad_batch_on(rng, x64, bad):
     assert_trees_close(again, state, rtol=0, atol=0)
 
 
-def test_a_gradient_that_is_not_finite_counts_though_the_loss_is():
-    def root(params, batch):
-        return jnp.sqrt(params["x"] * batch), jnp.nan
-
-    chunk = jax.jit(make_train_chunk(root, optax.sgd(LR)))
+@pytest.mark.parametrize(
+    ("loss", "slope", "bad"),
+    [
+        (lambda x, batch: jnp.sqrt(x * batch), 1 / 4, 0.0),  # d√x = 1/(2√4); infinite at 0
+        (lambda x, batch: x + batch, 1.0, np.inf),
+    ],
+    ids=["gradient alone", "loss alone"],
+)
+def test_loss_and_gradient_must_both_be_finite(loss, slope, bad):
+    chunk = make_train_chunk(lambda p, batch: (loss(p["x"], batch), jnp.nan), optax.sgd(LR))
     state = TrainState.create({"x": jnp.float32(4.0)}, optax.sgd(LR))
-    state, measured = chunk(state, jnp.array([1.0, 0.0, 1.0]))
-    assert np.isfinite(measured.loss).all()
-    assert not np.isfinite(measured.grad_norm[1])
+    state, measured = jax.jit(chunk)(state, jnp.array([1.0, bad, 1.0]))
+    assert np.isfinite(measured.loss[1]) != np.isfinite(measured.grad_norm[1])
     assert state.diverged
     assert state.step == 1
-    np.testing.assert_allclose(state.params["x"], 4 - LR / 4, rtol=1e-7)  # d√x = 1/(2√4)
+    np.testing.assert_allclose(state.params["x"], 4 - LR * slope, rtol=1e-7)
 
 
 @pytest.mark.parametrize("keeps_params", [False, True])

@@ -82,10 +82,6 @@ class JaxTrainer:
         value, accuracy = self._loss(self._state.params, self._stack_batches(batches))
         return self._per_seed(value), self._per_seed(accuracy)
 
-    def diverged(self) -> np.ndarray:
-        """(S,) bool."""
-        return self._per_seed(self._state.diverged)
-
     def _stack(self, arrays: Sequence[np.ndarray]) -> np.ndarray:
         return np.stack(arrays) if self._several else arrays[0]
 

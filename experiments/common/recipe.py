@@ -56,9 +56,6 @@ class Trainer(Protocol):
     def evaluate(self, batches: Sequence[Batch]) -> tuple[np.ndarray, np.ndarray]:
         """Loss and accuracy (S,) of each seed on its one large batch."""
 
-    def diverged(self) -> np.ndarray:
-        """(S,) bool: which seeds met a loss or gradient that was not finite."""
-
 
 class Backend(Protocol):
     """What jax_backend and torch_backend offer."""

@@ -77,9 +77,5 @@ class TorchTrainer:
         )
         return value, accuracy
 
-    def diverged(self) -> np.ndarray:
-        """(S,) bool."""
-        return np.array([state.diverged for state in self._states])
-
 
 make_trainer = TorchTrainer

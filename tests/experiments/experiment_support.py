@@ -5,11 +5,14 @@ import os
 import re
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from experiments.common.results import ROOT
+from experiments.common.runner import Interrupted
 from experiments.copy_task import CopyTaskConfig
 from jaxrnn.training import Measurements
 
@@ -83,6 +86,14 @@ def command(module: str, *arguments: str, cwd: Path, blocked: str = "") -> subpr
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
+
+
+@contextmanager
+def ctrl_c():
+    """The block must raise Interrupted; a KeyboardInterrupt left alone would end pytest itself."""
+    with pytest.raises((Interrupted, KeyboardInterrupt)) as caught:
+        yield caught
+    assert caught.type is Interrupted
 
 
 class FakeBackend:

@@ -7,11 +7,10 @@ import itertools
 
 import numpy as np
 import pytest
-from experiment_support import PNG, load
+from experiment_support import PNG, ctrl_c, load
 
 from experiments import benchmark
 from experiments.benchmark import BARE, BenchmarkConfig, execute
-from experiments.common.runner import Interrupted
 from jaxrnn.tasks import CopyTask
 
 TINY = {"hidden": 4, "seq_len": 2, "batch_size": 3, "steps": 2}
@@ -69,7 +68,7 @@ def interrupt_at(monkeypatch, call):
 @pytest.mark.usefixtures("clock")
 def test_ctrl_c_keeps_whole_rounds(monkeypatch, tmp_path):
     interrupt_at(monkeypatch, 9)  # the second contender of the third measured round
-    with pytest.raises(Interrupted):
+    with ctrl_c():
         execute(BenchmarkConfig(**TINY, rounds=100, out=tmp_path))
     _, jax = load(tmp_path)["runs"]
     assert jax["status"] == "interrupted"

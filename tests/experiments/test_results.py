@@ -79,7 +79,7 @@ def test_a_long_history_keeps_its_last_epoch_and_maxima():
     history = {
         "epoch": list(range(1, 1001)),
         "val_loss": [1 / epoch for epoch in range(1, 1001)],
-        "grad_norm_max": [0.0] * 499 + [8.0] + [0.0] * 500,
+        "grad_norm_max": [0.0] * 495 + [8.0] + [0.0] * 504,
     }
     thinned = thin_history(history, 100)
     assert [len(column) for column in thinned.values()] == [100] * 3

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from experiment_support import PNG, load, small
+from experiment_support import PNG, ctrl_c, load, small
 
 from experiments import retractions
 from experiments.common.results import Run
@@ -101,7 +101,7 @@ def test_all_parts_are_written(monkeypatch, tmp_path):
 )
 def test_ctrl_c_keeps_the_parts_that_ended(monkeypatch, tmp_path, interrupted, kept):
     parts(monkeypatch, interrupted)
-    with pytest.raises(Interrupted):
+    with ctrl_c():
         execute(RetractionsConfig(seeds=1, out=tmp_path))
     runs = load(tmp_path)["runs"]
     assert len(runs) == kept
