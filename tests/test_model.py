@@ -59,13 +59,14 @@ def test_flax_cells_with_gates(rng, x64, cell_class):
         cell, C, param_dtype=jnp.float64, bias_init=nn.initializers.normal(), last_only=True
     )
     inputs = jnp.asarray(rng.standard_normal((B, T, D)))
-    variables = model.init(jax.random.key(0), inputs)
+    variables = jax.jit(model.init)(jax.random.key(0), inputs)
     carry, outputs = model.apply(variables, inputs, return_carry=True)
 
     params = variables["params"]
     expected_carry = cell.initialize_carry(jax.random.key(0), (B, D))
+    step = jax.jit(cell.apply)
     for t in range(T):
-        expected_carry, h = cell.apply({"params": params["cell"]}, expected_carry, inputs[:, t])
+        expected_carry, h = step({"params": params["cell"]}, expected_carry, inputs[:, t])
     readout = params["readout"]
     expected = np.asarray(h) @ np.asarray(readout["kernel"]) + np.asarray(readout["bias"])
     np.testing.assert_allclose(outputs, expected, **FLOAT64)
