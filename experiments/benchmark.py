@@ -18,7 +18,7 @@ from rich.table import Table
 
 from experiments.common import cli, figures, report
 from experiments.common.recipe import Recipe, load_backend
-from experiments.common.results import Run, write_results
+from experiments.common.results import Run
 from experiments.common.runner import Interrupted
 from jaxrnn.tasks import Batch, CopyTask
 
@@ -132,10 +132,8 @@ def measure(config: BenchmarkConfig) -> dict[str, np.ndarray]:
     return {name: np.array(column[2:whole]) for name, column in times.items()}
 
 
-def execute(config: BenchmarkConfig) -> None:
-    """Measure, then write and print."""
-    cli.require_backends(["jax", "torch"])
-    out = cli.prepare_out(config.out, Path("benchmark"))
+def summarize(config: BenchmarkConfig) -> list[Run]:
+    """A run for each contender; Interrupted carries those of the rounds before Ctrl-C."""
     times = measure(config)
     interrupted = len(times[BARE]) < config.rounds
     runs = []
@@ -152,15 +150,19 @@ def execute(config: BenchmarkConfig) -> None:
         run.steps_per_second = 1e3 / float(final["ms_per_step"])
         run.status = "interrupted" if interrupted else "completed"
         runs.append(run)
-    with cli.uninterrupted():
-        try:
-            results = write_results(out, "benchmark", config, runs, ["jax", "torch"])
-            names = draw(results, out)
-        finally:
-            print_table(runs)
-    report.print_written(out, ["results.json", *names])
     if interrupted:
         raise Interrupted(runs)
+    return runs
+
+
+def execute(config: BenchmarkConfig) -> None:
+    """Measure, then write and print."""
+    cli.require_backends(["jax", "torch"])
+    out = cli.prepare_out(config.out, cli.folder("benchmark", config))
+    backends = ["jax", "torch"]
+    report.measure_and_write(
+        out, "benchmark", config, backends, lambda: summarize(config), draw, print_table
+    )
 
 
 def print_table(runs: list[Run]) -> None:
@@ -188,7 +190,7 @@ def draw(results: dict, out: Path) -> list[str]:
     colors = [figures.PALETTE[2 if run["backend"] == "jax" else 0] for run in runs]
     axes[0].barh([run["method"] for run in runs], ratio, xerr=spread, color=colors, height=0.6)
     axes[0].axvline(1.0, color="0.35", linestyle="--", linewidth=1.2)
-    axes[0].set_xlabel("time, median and quartiles (less is faster)")
+    axes[0].set_xlabel("time relative to torch.nn.RNN, median and quartiles")
     figures.save(figure, out / "benchmark.png")
     return ["benchmark.png"]
 

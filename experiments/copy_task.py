@@ -16,8 +16,8 @@ from typing import Literal
 
 from experiments.common import cli, report
 from experiments.common.recipe import Recipe, Weights, load_backend
-from experiments.common.results import Run, write_results
-from experiments.common.runner import Interrupted, Schedule, interruptible, train_runs
+from experiments.common.results import Run
+from experiments.common.runner import Schedule, interruptible, train_runs
 from experiments.copy_task_figures import draw
 from jaxrnn.tasks import CopyMemoryTask, CopyTask
 
@@ -44,6 +44,8 @@ PRESETS: dict[str, dict] = {
     },
 }
 
+
+CLAIM_SEEDS = 5  # what the README's claims are measured over, in figures/copy_task/seeds
 
 WHY_THEY_PART = """\
 Both start from the same weights and see the same batches, and part by rounding alone. BPTT
@@ -162,13 +164,17 @@ class CopyTaskConfig:
     @property
     def folder(self) -> Path:
         """Where below figures/ these settings are written: only the defaults go to copy_task."""
-        base = Path("copy_task") / (self.preset or "")
-        if self.backend == "both":
-            return base / "both"
         default = CopyTaskConfig(**PRESETS[self.preset]) if self.preset else CopyTaskConfig()
-        changed = cli.changed_fields(self, default) - {"backend", "seeds", "out"}
-        parts = ["torch"] * (self.backend == "torch") + ["seeds"] * (self.seeds > 1)
-        return base.joinpath(*parts, *["custom"] * bool(changed))
+        changed = cli.changed_fields(self, default) - {"backend", "out"}
+        if self.seeds == CLAIM_SEEDS:
+            changed -= {"seeds"}
+        parts = {
+            self.preset or "": self.preset is not None,
+            self.backend: self.backend != "jax",
+            "seeds": self.seeds > 1,
+            "custom": bool(changed),
+        }
+        return Path("copy_task", *(part for part, is_named in parts.items() if is_named))
 
 
 def train(config: CopyTaskConfig) -> list[Run]:
@@ -194,21 +200,15 @@ def execute(config: CopyTaskConfig) -> None:
     """Train, then write and print what was measured, also after Ctrl-C."""
     cli.require_backends(config.backends)
     out = cli.prepare_out(config.out, config.folder)
-    try:
-        runs, interrupted = train(config), None
-    except Interrupted as caught:
-        runs, interrupted = caught.runs, caught
-    with cli.uninterrupted():
-        try:
-            results = write_results(out, "copy_task", config, runs, config.backends)
-            names = draw(results, out)
-        finally:  # shown even where it cannot be written
-            report.print_table("Copy task", runs, config.task.baseline)
-    if config.backend == "both":
-        print_differences(config, runs)
-    report.print_written(out, ["results.json", *names])
-    if interrupted:
-        raise interrupted
+
+    def print_runs(runs: list[Run]) -> None:
+        report.print_table("Copy task", runs, config.task.baseline)
+        if config.backend == "both":
+            print_differences(config, runs)
+
+    report.measure_and_write(
+        out, "copy_task", config, config.backends, lambda: train(config), draw, print_runs
+    )
 
 
 def print_differences(config: CopyTaskConfig, runs: list[Run]) -> None:
@@ -229,7 +229,8 @@ def print_differences(config: CopyTaskConfig, runs: list[Run]) -> None:
                 f"{method}: validation losses of the two backends differ by at most "
                 f"{max(differences):.1e}"
             )
-    report.console.print(WHY_THEY_PART)
+    if set(config.methods) - {"qr"}:
+        report.console.print(WHY_THEY_PART)
 
 
 if __name__ == "__main__":

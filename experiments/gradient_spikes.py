@@ -13,8 +13,8 @@ import numpy as np
 from rich.table import Table
 
 from experiments.common import cli, figures, report
-from experiments.common.results import Run, write_results
-from experiments.common.runner import Interrupted, interruptible, train_runs
+from experiments.common.results import Run
+from experiments.common.runner import interruptible, train_runs
 from experiments.copy_task import PRESETS, CopyTaskConfig
 
 METHODS = ("vanilla", "orthogonal_init", "qr")
@@ -38,7 +38,7 @@ class GradientSpikesConfig:
     """Search for the settings at which gradient norms spike."""
 
     steps: int = 300
-    """Training steps of each run."""
+    """Training steps of each run, rounded up to tens."""
     seed: int = 0
     """First seed."""
     seeds: int = 3
@@ -58,29 +58,18 @@ class GradientSpikesConfig:
 
     def settings(self, name: str) -> CopyTaskConfig:
         """The copy task under one setting, in ten epochs."""
-        changes = {"epochs": 10, "track_every": 10, "val_samples": 500, **SETTINGS[name]}
-        samples = -(-self.steps // changes["epochs"]) * CopyTaskConfig().batch_size
-        changes |= {"epochs": 10, "train_samples": samples}
-        return CopyTaskConfig(seed=self.seed, seeds=self.seeds, **changes)
+        samples = -(-self.steps // 10) * CopyTaskConfig().batch_size
+        length = {"epochs": 10, "train_samples": samples, "val_samples": 500}
+        return CopyTaskConfig(seed=self.seed, seeds=self.seeds, **{**SETTINGS[name], **length})
 
 
 def execute(config: GradientSpikesConfig) -> None:
     """Train every method under every setting, then write and print what was measured."""
     cli.require_backends(["jax"])
-    out = cli.prepare_out(config.out, Path("gradient_spikes"))
-    try:
-        runs, interrupted = train(config), None
-    except Interrupted as caught:
-        runs, interrupted = caught.runs, caught
-    with cli.uninterrupted():
-        try:
-            results = write_results(out, "gradient_spikes", config, runs, ["jax"])
-            names = draw(results, out)
-        finally:
-            print_table(runs)
-    report.print_written(out, ["results.json", *names])
-    if interrupted:
-        raise interrupted
+    out = cli.prepare_out(config.out, cli.folder("gradient_spikes", config))
+    report.measure_and_write(
+        out, "gradient_spikes", config, ["jax"], lambda: train(config), draw, print_table
+    )
 
 
 def train(config: GradientSpikesConfig) -> list[Run]:
@@ -88,8 +77,11 @@ def train(config: GradientSpikesConfig) -> list[Run]:
     runs: list[Run] = []
     seeds = range(config.seed, config.seed + config.seeds)
     with interruptible(runs):
-        for name, changes in SETTINGS.items():
-            copy_task, settings = config.settings(name), {"setting": name, **changes}
+        for name in SETTINGS:
+            copy_task = config.settings(name)
+            changed = cli.changed_fields(copy_task, CopyTaskConfig()) - {"seed", "seeds"}
+            settings = {field: getattr(copy_task, field) for field in sorted(changed)}
+            settings["setting"] = name
             for method in METHODS:
                 with report.progress(f"{name}: {method}", copy_task.epochs) as on_epoch:
                     runs += train_runs(

@@ -20,8 +20,8 @@ import optax
 from rich.table import Table
 
 from experiments.common import cli, jax_backend, report
-from experiments.common.results import Run, write_results
-from experiments.common.runner import Interrupted, interruptible, train_runs
+from experiments.common.results import Run
+from experiments.common.runner import interruptible, train_runs
 from experiments.copy_task import CopyTaskConfig
 from experiments.retractions_figures import draw
 from jaxrnn import convert
@@ -163,20 +163,16 @@ def measure(config: RetractionsConfig) -> list[Run]:
 
 def execute(config: RetractionsConfig) -> None:
     """Measure all three parts, then write and print them."""
-    out = cli.prepare_out(config.out, Path("retractions"))
-    try:
-        runs, interrupted = measure(config), None
-    except Interrupted as caught:
-        runs, interrupted = caught.runs, caught
-    with cli.uninterrupted():
-        try:
-            results = write_results(out, "retractions", config, runs, ["jax"])
-            names = draw(results, out)
-        finally:
-            print_tables(config, runs)
-    report.print_written(out, ["results.json", *names])
-    if interrupted:
-        raise interrupted
+    out = cli.prepare_out(config.out, cli.folder("retractions", config))
+    report.measure_and_write(
+        out,
+        "retractions",
+        config,
+        ["jax"],
+        lambda: measure(config),
+        draw,
+        lambda runs: print_tables(config, runs),
+    )
 
 
 def print_tables(config: RetractionsConfig, runs: list[Run]) -> None:

@@ -49,7 +49,8 @@ class VanillaCell(nn.RNNCellBase):
       kernel_init, recurrent_kernel_init, bias_init: for W_xh, W_hh and b_h.
       modrelu_bias_init: for b of modReLU; not used by other activations.
       carry_init: for h_0.
-      dtype, param_dtype: of the computation (default: the inputs') and of the parameters.
+      dtype, param_dtype: of the computation (default: what inputs and parameters promote to) and of
+        the parameters.
 
     Raises:
       ValueError: an unknown activation.

@@ -8,14 +8,19 @@ from jaxtyping import Array, Float
 from jaxrnn.paths import is_recurrent_kernel, named_leaves
 
 
+def _at_least_float32(W: Array) -> Array:
+    return W.astype(jnp.promote_types(W.dtype, jnp.float32))
+
+
 def spectral_norm(W: Float[Array, "*batch N N"]) -> Float[Array, "*batch"]:
     """‖W‖₂, the largest singular value: the most that one step can stretch a gradient."""
-    return jnp.linalg.svd(W, compute_uv=False)[..., 0]
+    return jnp.linalg.svd(_at_least_float32(W), compute_uv=False)[..., 0]
 
 
 def orthogonality_error(W: Float[Array, "*batch N N"]) -> Float[Array, "*batch"]:
     """‖WᵀW − I‖_F / √N: 0 for an orthogonal W, 1 for W = 0, near eps after a good projection."""
     N = W.shape[-1]
+    W = _at_least_float32(W)
     gram = jnp.matmul(W.mT, W, precision="highest")
     return jnp.linalg.norm(gram - jnp.eye(N, dtype=W.dtype), axis=(-2, -1)) / jnp.sqrt(
         jnp.asarray(N, W.dtype)

@@ -11,7 +11,7 @@ a baseline, the loss of the best answer that remembers nothing.
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
@@ -58,8 +58,8 @@ class CopyTask:
     """
 
     seq_len: int = 10
-    num_inputs: int = NUM_SYMBOLS + 1
-    num_outputs: int = NUM_SYMBOLS + 1
+    num_inputs: ClassVar[int] = NUM_SYMBOLS + 1
+    num_outputs: ClassVar[int] = NUM_SYMBOLS + 1
 
     def __post_init__(self) -> None:
         _check_at_least("seq_len", self.seq_len, 1)
@@ -92,8 +92,8 @@ class CopyMemoryTask:
     """
 
     delay: int = 100
-    num_inputs: int = NUM_SYMBOLS + 2
-    num_outputs: int = NUM_SYMBOLS + 1
+    num_inputs: ClassVar[int] = NUM_SYMBOLS + 2
+    num_outputs: ClassVar[int] = NUM_SYMBOLS + 1
 
     def __post_init__(self) -> None:
         _check_at_least("delay", self.delay, 1)
@@ -126,8 +126,8 @@ class AddingTask:
     """
 
     seq_len: int = 150
-    num_inputs: int = 2
-    num_outputs: int = 1
+    num_inputs: ClassVar[int] = 2
+    num_outputs: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
         _check_at_least("seq_len", self.seq_len, 2)
@@ -151,5 +151,5 @@ class AddingTask:
 
 
 def _check_at_least(name: str, value: int, least: int) -> None:
-    if value < least:
-        raise ValueError(f"{name} must be at least {least}, got {value}")
+    if not (isinstance(value, int | np.integer) and value >= least):
+        raise ValueError(f"{name} must be a whole number, {least} or more, got {value}")

@@ -126,11 +126,12 @@ def make_train_step(
     The step measures loss, accuracy and gradient norm; see ``make_train_chunk`` for the rest.
     """
     grad = jax.value_and_grad(loss, has_aux=True)
+    optimizer = optax.with_extra_args_support(optimizer)  # some want to know the loss
 
     def step(state: TrainState, batch: Any) -> tuple[TrainState, Measurements]:
         (value, accuracy), grads = grad(state.params, batch)
         grad_norm = optax.tree.norm(grads)
-        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        updates, opt_state = optimizer.update(grads, state.opt_state, state.params, value=value)
         params = optax.apply_updates(state.params, updates)
         diverged = state.diverged | ~jnp.isfinite(value) | ~jnp.isfinite(grad_norm)
         stepped = TrainState(params, opt_state, state.step + 1, diverged)

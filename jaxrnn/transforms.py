@@ -81,6 +81,9 @@ def project_recurrent(
         chosen = _selected(params, selects)
         old = jax.tree.leaves(params)
         new, treedef = jax.tree.flatten(updates)
+        structure: Any = jax.tree.structure(params)
+        if treedef != structure:
+            raise ValueError("project_recurrent needs updates and params of the same structure")
         moves = [new[i] for i in chosen]
 
         def projected() -> list[jax.Array]:

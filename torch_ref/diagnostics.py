@@ -3,17 +3,22 @@
 import torch
 from torch import Tensor, nn
 
-from torch_ref.transforms import is_recurrent_kernel
+from torch_ref.paths import is_recurrent_kernel
+
+
+def _at_least_float32(W: Tensor) -> Tensor:
+    return W.to(torch.promote_types(W.dtype, torch.float32))
 
 
 def spectral_norm(W: Tensor) -> Tensor:
     """‖W‖₂, the largest singular value of (..., N, N)."""
-    return torch.linalg.svdvals(W)[..., 0]
+    return torch.linalg.svdvals(_at_least_float32(W))[..., 0]
 
 
 def orthogonality_error(W: Tensor) -> Tensor:
     """‖WᵀW − I‖_F / √N of (..., N, N)."""
     N = W.shape[-1]
+    W = _at_least_float32(W)
     identity = torch.eye(N, dtype=W.dtype, device=W.device)
     return torch.linalg.matrix_norm(W.mT @ W - identity) / N**0.5
 

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from torch_ref.diagnostics import recurrent_diagnostics
-from torch_ref.transforms import is_recurrent_kernel, project_recurrent
+from torch_ref.paths import is_recurrent_kernel
+from torch_ref.transforms import project_recurrent
 
 Loss = Callable[[nn.Module, Any], tuple[Tensor, Tensor]]
 

@@ -3,22 +3,13 @@
 W_hh ← retract(W_hh)
 """
 
-import re
-from collections.abc import Callable
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from torch_ref.orthogonal import RETRACTIONS, Retraction
-
-Predicate = Callable[[str, Tensor], bool]
-
-
-def is_recurrent_kernel(path: str, leaf: Tensor) -> bool:
-    """Whether a parameter is a square hidden-to-hidden matrix of torch.nn.RNN, by its name."""
-    square = leaf.ndim >= 2 and leaf.shape[-1] == leaf.shape[-2]
-    return square and re.search(r"(^|\.)weight_hh(_l\d+(_reverse)?)?$", path) is not None
+from torch_ref.paths import Predicate, as_predicate
 
 
 class project_recurrent:  # noqa: N801 — the name of its Optax counterpart
@@ -53,7 +44,7 @@ class project_recurrent:  # noqa: N801 — the name of its Optax counterpart
                 allowed = ", ".join(RETRACTIONS)
                 raise ValueError(f"retraction must be one of {allowed}, got {retraction!r}")
             retraction = RETRACTIONS[retraction]
-        if every < 1 or every != int(every):
+        if every < 1 or every % 1 != 0:
             raise ValueError(f"every must be a whole number, 1 or more, got {every!r}")
         if layout not in ("in_out", "out_in"):
             raise ValueError(f"layout must be 'in_out' or 'out_in', got {layout!r}")
@@ -76,13 +67,7 @@ class project_recurrent:  # noqa: N801 — the name of its Optax counterpart
 
 def _selected(model: nn.Module, where: Predicate | str | None) -> list[Tensor]:
     """The parameters that ``where`` takes, each checked to hold square floating-point matrices."""
-    if where is None:
-        selects: Predicate = is_recurrent_kernel
-    elif callable(where):
-        selects = where
-    else:
-        pattern = re.compile(where)
-        selects = lambda path, leaf: pattern.search(path) is not None  # noqa: E731
+    selects = as_predicate(where)
     named = list(model.named_parameters())
     chosen = [(path, leaf) for path, leaf in named if selects(path, leaf)]
     if not chosen:

@@ -11,10 +11,9 @@ import io
 import itertools
 import math
 import os
-import signal
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -108,16 +107,6 @@ def prepare_out(out: Path | None, default: Path) -> Path:
     return chosen
 
 
-@contextlib.contextmanager
-def uninterrupted() -> Iterator[None]:
-    """Ctrl-C is ignored while what was measured is written."""
-    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, previous)
-
-
 def check_counts(config: Any, *names: str, least: int = 1, most: int = MAX_COUNT) -> None:
     """ValueError unless the named fields are whole numbers from ``least`` to ``most``."""
     for name in names:
@@ -165,6 +154,12 @@ def check_distinct(config: Any, name: str) -> None:
         raise ValueError(f"{option(name)} needs at least one value")
     if len(set(values)) != len(values):
         raise ValueError(f"{option(name)} must not repeat itself, got {' '.join(values)}")
+
+
+def folder(name: str, config: Any) -> Path:
+    """Where below figures/ an experiment writes: its own folder is for its defaults alone."""
+    changed = changed_fields(config, type(config)()) - {"out"}
+    return Path(name, "custom") if changed else Path(name)
 
 
 def changed_fields(config: Any, default: Any) -> set[str]:

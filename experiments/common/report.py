@@ -1,19 +1,75 @@
 """What a run says: a live bar on a terminal, plain lines elsewhere, and a table at the end."""
 
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from experiments.common.results import Run
+from experiments.common.results import Run, write_results
+from experiments.common.runner import Interrupted
 
 # A pipe or a log file has no width of its own; the table needs this one.
 console = Console(highlight=False, width=None if sys.stdout.isatty() else 130)
+
+
+def measure_and_write(
+    out: Path,
+    experiment: str,
+    config: Any,
+    backends: Sequence[str],
+    measure: Callable[[], list[Run]],
+    draw: Callable[[dict, Path], list[str]],
+    print_runs: Callable[[list[Run]], None],
+) -> None:
+    """Measure, then write results.json and figures and print them, also after Ctrl-C.
+
+    Where Ctrl-C came before anything was measured, the files of an earlier run stay as they are.
+
+    Args:
+      out: the folder to write to.
+      experiment: its name, for results.json.
+      config: its dataclass.
+      backends: the frameworks used.
+      measure: what takes long; may raise Interrupted.
+      draw: writes figures into the folder from the contents of results.json; returns their names.
+      print_runs: prints the tables.
+
+    Raises:
+      Interrupted: after everything was written.
+    """
+    interrupted = None
+    try:
+        runs = measure()
+    except Interrupted as caught:
+        runs, interrupted = caught.runs, caught
+        if not any(run.final or any(run.history.values()) for run in runs):
+            raise
+    with uninterrupted():
+        try:
+            results = write_results(out, experiment, config, runs, backends)
+            names = draw(results, out)
+        finally:  # shown even where it cannot be written
+            print_runs(runs)
+    print_written(out, ["results.json", *names])
+    if interrupted:
+        raise interrupted
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Ctrl-C is ignored while what was measured is written."""
+    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """results.json: what an experiment measured, under which settings, on which versions.
 
-The layout is that of the design: experiment, config, environment and a list of runs. Files are
+It holds the experiment's name, its configuration, the environment and a list of runs. Files are
 written to a temporary name and renamed, so that a reader finds the old file or the new one.
 """
 
@@ -172,7 +172,7 @@ def _group(run: Run) -> str:
 
 
 def _version(package: str) -> str | None:
-    # An imported module knows better than the metadata: torch's build suffix is not in an index.
+    # A package can be imported without having been installed.
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
@@ -180,8 +180,14 @@ def _version(package: str) -> str | None:
 
 
 def _commit() -> str | None:
-    command = ["git", "-C", str(ROOT), "rev-parse", "HEAD"]
-    try:
+    """The commit that was run, "-dirty" behind it where the code differs from it."""
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(ROOT), *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        changed = git("status", "--porcelain", "--", "jaxrnn", "torch_ref", "experiments")
+        return git("rev-parse", "HEAD") + ("-dirty" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return None

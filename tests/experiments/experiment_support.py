@@ -3,10 +3,11 @@
 import json
 import os
 import re
-import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from subprocess import PIPE, Popen
 
 import numpy as np
 import pytest
@@ -65,10 +66,11 @@ def words(text: str) -> str:
     return " ".join(re.sub("[│╭╮╰╯─]", " ", text).split())
 
 
-def command(module: str, *arguments: str, cwd: Path, blocked: str = "") -> subprocess.Popen:
-    """A true ``python -m experiments.<module>`` in which ``blocked`` packages are not installed."""
+@contextmanager
+def command(module: str, *arguments: str, cwd: Path, blocked: str = "") -> Iterator[Popen]:
+    """A process of ``python -m experiments.<module>`` in which ``blocked`` are not installed."""
     hook = cwd.parent / f"{cwd.name}-hook"
-    hook.mkdir(exist_ok=True)
+    hook.mkdir()
     (hook / "sitecustomize.py").write_text(
         "import sys\n"
         "class Blocked:\n"
@@ -77,15 +79,13 @@ def command(module: str, *arguments: str, cwd: Path, blocked: str = "") -> subpr
         "            raise ModuleNotFoundError(f'No module named {name!r}', name=name)\n"
         "sys.meta_path.insert(0, Blocked())\n"
     )
+    line = [sys.executable, "-u", "-m", f"experiments.{module}", *arguments]
     environment = {**os.environ, "PYTHONPATH": f"{hook}{os.pathsep}{ROOT}"}
-    return subprocess.Popen(
-        [sys.executable, "-u", "-m", f"experiments.{module}", *arguments],
-        cwd=cwd,
-        env=environment,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
+    with Popen(line, cwd=cwd, env=environment, text=True, stdout=PIPE, stderr=PIPE) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 @contextmanager

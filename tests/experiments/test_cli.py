@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from experiment_support import command, options, words
+from experiment_support import words
 
 from experiments.benchmark import BenchmarkConfig
-from experiments.common import cli
+from experiments.common import cli, report
 from experiments.common.results import NotWritten
 from experiments.common.runner import Interrupted
 from experiments.copy_task import PRESETS, CopyTaskConfig
@@ -263,38 +263,9 @@ def test_a_terminal_without_the_signs_of_a_table_stops_nothing(monkeypatch):
 
 def test_ctrl_c_waits_for_the_files():
     reached = False
-    with contextlib.suppress(KeyboardInterrupt), cli.uninterrupted():
+    with contextlib.suppress(KeyboardInterrupt), report.uninterrupted():
         signal.raise_signal(signal.SIGINT)
         reached = True
     assert reached
     with pytest.raises(KeyboardInterrupt):
         signal.raise_signal(signal.SIGINT)
-
-
-def test_the_command_refuses_and_leaves_nothing(tmp_path):
-    process = command("copy_task", *options(hidden=0), "--out", "new", cwd=tmp_path)
-    message = words("".join(process.communicate()))
-    assert process.returncode == 2
-    assert "--hidden must be from 1" in message
-    assert "Traceback" not in message
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    ("module", "backend", "blocked"),
-    [
-        ("copy_task", "torch", "torch"),
-        ("copy_task", "jax", "jax jaxlib flax optax"),
-        ("benchmark", None, "torch"),
-        ("gradient_spikes", None, "jax jaxlib flax optax"),
-    ],
-)
-def test_the_command_without_the_framework(tmp_path, module, backend, blocked):
-    arguments = ["--out", "new"] + (["--backend", backend] if backend else [])
-    process = command(module, *arguments, cwd=tmp_path, blocked=blocked)
-    _, message = process.communicate()
-    assert process.returncode == 2
-    assert f"needs the package {blocked.split()[0]}" in message
-    assert "pip install" in message
-    assert message.count("\n") == 1
-    assert list(tmp_path.iterdir()) == []

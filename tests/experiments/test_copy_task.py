@@ -4,12 +4,11 @@ import contextlib
 import dataclasses
 import errno
 import signal
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from experiment_support import PNG, command, ctrl_c, load, options, small, without_timings
+from experiment_support import PNG, ctrl_c, load, small, without_timings
 
 from experiments import copy_task, copy_task_figures
 from experiments.common import results as results_module
@@ -27,6 +26,8 @@ from jaxrnn.tasks import CopyMemoryTask, CopyTask
         ({"out": Path("x")}, "copy_task"),
         ({"backend": "torch"}, "copy_task/torch"),
         ({"backend": "both"}, "copy_task/both"),
+        ({"backend": "both", "epochs": 3}, "copy_task/both/custom"),
+        ({"seeds": 2}, "copy_task/seeds/custom"),
         ({"seeds": 5}, "copy_task/seeds"),
         ({"seeds": 5, "backend": "torch"}, "copy_task/torch/seeds"),
         ({"seed": 1}, "copy_task/custom"),
@@ -66,6 +67,18 @@ def test_the_task_and_the_schedule():
     assert CopyTaskConfig().schedule.steps_per_epoch == 157
 
 
+# Everything that a recipe can say, at values where leaving it out shows within eight steps.
+RECIPE = {
+    "activation": "modrelu",
+    "recurrent_init": "henaff",
+    "lr": 0.02,
+    "recurrent_lr": 0.005,
+    "clip_norm": 0.1,
+    "project_every": 3,
+    "retraction": "polar",
+}
+
+
 @pytest.fixture(scope="module")
 def both(tmp_path_factory):
     """The folder of a run of both backends and two seeds, and the weights that they began with."""
@@ -81,11 +94,11 @@ def both(tmp_path_factory):
                 return make(recipe, initial)
 
             patch.setattr(library, "make_trainer", record)
-        execute(small(out, backend="both", methods=("qr",), seeds=2))
+        execute(small(out, backend="both", methods=("qr",), seeds=2, **RECIPE))
     return out, weights
 
 
-def test_results_have_the_layout_of_the_design(both):
+def test_results_have_the_documented_layout(both):
     results = load(both[0])
     assert list(results) == ["experiment", "config", "environment", "runs"]
     assert results["experiment"] == "copy_task"
@@ -119,7 +132,10 @@ def test_both_backends_start_from_the_same_weights_and_stay_together(both):
         # Eight steps of float32, rounding 6e-8 at each of about 10³ additions in a product or mean.
         for name in ("train_loss", "val_loss", "spectral_norm", "grad_norm_max"):
             np.testing.assert_allclose(run["history"][name], other["history"][name], rtol=6e-5)
-        assert max(run["history"]["orthogonality_error"]) < 1e-6  # a few roundings
+        for history in (run["history"], other["history"]):
+            projected, strayed = history["orthogonality_error"]  # last at steps 3 and 6, of 0 to 7
+            assert projected < 1e-6  # a few roundings
+            assert strayed > 1e-3
 
 
 def test_a_figure_is_redrawn_from_results_alone(both, tmp_path):
@@ -178,15 +194,16 @@ def test_ctrl_c_keeps_the_methods_that_ended(monkeypatch, tmp_path, capsys, plac
     assert "interrupted" in capsys.readouterr().out
 
 
-def test_ctrl_c_before_the_first_method_leaves_valid_files(monkeypatch, tmp_path):
+def test_ctrl_c_before_anything_was_measured_leaves_the_old_files(monkeypatch, tmp_path):
     def interrupt(recipe, seed):
         raise KeyboardInterrupt
 
+    (tmp_path / "results.json").write_text("old")
     monkeypatch.setattr(load_backend("jax"), "initial_weights", interrupt)
     with ctrl_c():
         execute(small(tmp_path, backend="both"))
-    assert load(tmp_path)["runs"] == []
-    assert (tmp_path / "copy_task.png").read_bytes().startswith(PNG)
+    assert (tmp_path / "results.json").read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["results.json"]
 
 
 def test_a_second_ctrl_c_does_not_lose_the_files(monkeypatch, tmp_path):
@@ -241,73 +258,10 @@ def test_differences_between_backends_are_printed(capsys):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("backend", "seeds"), [("torch", 2), ("jax", 2)], ids=["torch", "jax"])
-def test_ctrl_c_on_the_command(tmp_path, backend, seeds):
-    arguments = options(backend=backend, seeds=seeds, epochs=100_000, methods="qr vanilla")
-    process = command("copy_task", *arguments, "--out", "out", cwd=tmp_path)
-    line = process.stdout.readline()
-    assert "epoch 1/100000" in line
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate()
-    assert process.returncode == 130
-    assert errors == "interrupted\n"
-    runs = load(tmp_path / "out")["runs"]
-    assert [(run["seed"], run["status"]) for run in runs] == [
-        (0, "interrupted"),
-        (1, "interrupted"),
-    ]
-    assert len(runs[0]["history"]["epoch"]) >= 1
-    assert (tmp_path / "out/copy_task.png").read_bytes().startswith(PNG)
-
-
-@pytest.mark.slow
-def test_ctrl_c_while_jax_compiles(tmp_path):
-    process = command("copy_task", *options(epochs=100_000), "--out", "out", cwd=tmp_path)
-    while not (tmp_path / "out").exists():  # made just before training begins
-        assert process.poll() is None
-        time.sleep(0.02)
-    time.sleep(0.2)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate()
-    # Where the signal meets generated code, CPython ends itself by it: 130 to a shell all the same.
-    assert process.returncode in (130, -signal.SIGINT)
-    assert errors == "interrupted\n"
-    (run,) = load(tmp_path / "out")["runs"]
-    assert run["status"] == "interrupted"
-    assert (tmp_path / "out/copy_task.png").read_bytes().startswith(PNG)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("backend", "blocked"), [("torch", "jax jaxlib flax optax"), ("jax", "torch")]
-)
-def test_each_backend_trains_without_the_other(tmp_path, backend, blocked):
-    arguments = options(backend=backend, methods="qr", epochs=1)
-    process = command("copy_task", *arguments, "--out", "out", cwd=tmp_path, blocked=blocked)
-    _, errors = process.communicate()
-    assert (process.returncode, errors) == (0, "")
-    (run,) = load(tmp_path / "out")["runs"]
-    assert (run["backend"], run["status"]) == (backend, "completed")
-    assert sorted(path.name for path in tmp_path.rglob("*")) == [
-        "copy_task.png",
-        "out",
-        "results.json",
-    ]
-
-
-@pytest.mark.slow
 def test_projection_learns_what_a_vanilla_rnn_does_not(tmp_path):
-    changes = {"seq_len": 10, "hidden": 64, "batch_size": 32, "train_samples": 6400, "epochs": 3}
-    execute(
-        small(
-            tmp_path,
-            methods=("vanilla", "qr"),
-            lr=3e-3,
-            val_samples=200,
-            track_every=200,
-            **changes,
-        )
-    )
+    sizes = {"seq_len": 10, "hidden": 64, "batch_size": 32, "train_samples": 6400, "epochs": 3}
+    rates = {"lr": 3e-3, "val_samples": 200, "track_every": 200}
+    execute(small(tmp_path, methods=("vanilla", "qr"), **sizes, **rates))
     vanilla, qr = (run["final"] for run in load(tmp_path)["runs"])
     baseline = CopyTask(10).baseline
     # Measured: 0.992 and 0.311, at a baseline of 0.990.

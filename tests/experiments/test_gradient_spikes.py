@@ -46,7 +46,7 @@ def test_every_method_runs_under_every_setting(monkeypatch, tmp_path, capsys):
 def test_the_table_shows_the_largest_of_all_seeds(capsys):
     runs = [
         Run("qr", "jax", 0, {"setting": "ReLU"}, final={"grad_norm_max": value})
-        for value in (2.0, np.nan, 5.0, 3.0)
+        for value in (np.nan, 2.0, 5.0, 3.0)
     ]
     gradient_spikes.print_table(runs)
     assert "ReLU - - 5" in [words(line) for line in capsys.readouterr().out.splitlines()]

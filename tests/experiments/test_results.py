@@ -207,3 +207,15 @@ def test_the_environment_names_versions_and_the_devices_used(monkeypatch, tmp_pa
     monkeypatch.setattr(results, "ROOT", tmp_path)
     assert results.environment([])["commit"] is None
     assert results._version("surely-not-installed") is None
+
+
+def test_committed_results_are_strict_json_and_small():
+    paths = list((results.ROOT / "figures").rglob("results.json"))
+    assert paths
+    for path in paths:
+        assert path.stat().st_size < 2**20
+        written = load(path.parent)
+        assert list(written) == ["experiment", "config", "environment", "runs"]
+        for run in written["runs"]:
+            assert run["status"] in ("completed", "diverged")
+            assert len(run["steps"].get("step", [])) <= 500

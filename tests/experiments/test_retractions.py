@@ -33,6 +33,17 @@ def test_accuracy_against_the_condition_number():
     assert errors["gram_schmidt"][4] > 10 * errors["modified_gram_schmidt"][4] > 1e-5
 
 
+def test_accuracy_is_measured_on_matrices_of_that_condition_number(monkeypatch):
+    """A "retraction" that leaves W = U Σ Vᵀ alone: ‖WᵀW − I‖_F = ‖Σ² − I‖_F."""
+    monkeypatch.setattr(retractions, "RETRACTIONS", {"none": lambda W: W})
+    (run,) = retractions.measure_accuracy(RetractionsConfig(size=6, matrices=2))
+    for condition, error in zip(*run.history.values(), strict=True):
+        squares = np.geomspace(1, 1 / condition, 6) ** 2
+        # W enters in float32: six units, a few roundings of 6e-8 in each entry.
+        expected = np.linalg.norm(squares - 1) / 6**0.5
+        np.testing.assert_allclose(error, expected, rtol=1e-5, atol=2e-6)
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("tiny")
 def test_single_steps():

@@ -206,3 +206,33 @@ def test_several_seeds_are_as_many_single_runs(backend):
     for name in ("train_loss", "val_loss", "spectral_norm"):
         np.testing.assert_allclose(together[2].history[name], alone.history[name], rtol=1e-5)
     np.testing.assert_allclose(together[2].steps["grad_norm"], alone.steps["grad_norm"], rtol=1e-4)
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+@pytest.mark.parametrize("init", ["uniform", "orthogonal", "henaff", "identity"])
+def test_initial_weights(backend, init):
+    method = "vanilla" if init == "uniform" else "qr"
+    changes = {} if init == "uniform" else {"recurrent_init": init}
+    recipe = small(activation="modrelu", hidden=16, **changes).recipe(method)
+    first, again, other = (load_backend(backend).initial_weights(recipe, s) for s in (1, 1, 2))
+    shapes = {name: array.shape for name, array in first.items()}
+    assert shapes == {
+        "W_xh": (16, 9),
+        "W_hh": (16, 16),
+        "b_h": (16,),
+        "b_modrelu": (16,),
+        "W_hy": (9, 16),
+        "b_y": (9,),
+    }
+    for name, array in first.items():
+        np.testing.assert_array_equal(array, again[name])
+        if name not in ("W_hh", "b_modrelu"):
+            assert 0.15 < np.abs(array).max() <= 0.25  # up to 1/√16
+            assert not np.array_equal(array, other[name])
+    assert not first["b_modrelu"].any()
+    W = first["W_hh"]
+    if init == "uniform":
+        assert 0.24 < np.abs(W).max() <= 0.25
+    else:
+        np.testing.assert_allclose(W.T @ W, np.eye(16), atol=1e-6)  # a few roundings of 6e-8
+    assert np.count_nonzero(W) == {"identity": 16, "henaff": 32}.get(init, 256)
