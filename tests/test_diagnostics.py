@@ -65,3 +65,11 @@ def test_a_model_is_as_bad_as_the_worst_of_its_recurrent_kernels(matrices):
 
 def test_a_model_without_recurrent_kernels_has_no_measurements():
     assert np.isnan(recurrent_diagnostics({"readout": {"kernel": jnp.eye(3)}})).all()
+
+
+def test_half_precision_is_measured_in_float32(rng):
+    W = jnp.asarray(rng.standard_normal((7, 7)), jnp.bfloat16)
+    for measure in (spectral_norm, orthogonality_error):
+        measured = measure(W)
+        assert measured.dtype == jnp.float32
+        np.testing.assert_array_equal(measured, measure(W.astype(jnp.float32)))

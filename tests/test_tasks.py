@@ -109,8 +109,9 @@ def test_sizes_match_the_data(rng, task):
     ("task", "name", "least"),
     [(CopyTask, "seq_len", 1), (CopyMemoryTask, "delay", 1), (AddingTask, "seq_len", 2)],
 )
-def test_lengths_that_are_too_short_are_refused(rng, task, name, least):
-    for value in (least - 1, -3):
-        with pytest.raises(ValueError, match=f"{name} must be at least {least}, got {value}"):
+def test_lengths_that_are_too_short_are_refused(unchecked, rng, task, name, least):
+    for value in (least - 1, -3, least + 0.5, float("nan")):
+        message = f"{name} must be a whole number, {least} or more, got {value}"
+        with pytest.raises(ValueError, match=message):
             task(value)
     task(least).sample(rng, 2)

@@ -287,3 +287,16 @@ def test_adam_gives_recurrent_kernels_a_rate_of_their_own(params_and_grads):
     expected["cell"]["h"]["kernel"] = expected["cell"]["h"]["kernel"] / 10
     updates = last_updates(adam(1e-3, recurrent_lr=1e-4), *params_and_grads)
     assert_trees_close(updates, expected, **FLOAT64)
+
+
+def test_optimizers_that_want_the_loss_are_given_it(rng, x64):
+    def update(updates, state, params=None, *, value, **extra):
+        return jax.tree.map(lambda u: -value * u, updates), state
+
+    optimizer = optax.GradientTransformationExtraArgs(lambda params: (), update)
+    params = from_weights(reference.random_weights(rng))
+    batch = random_batches(rng)
+    (value, _), grads = jax.value_and_grad(LOSS, has_aux=True)(params, batch)
+    state, _ = make_train_step(LOSS, optimizer)(TrainState.create(params, optimizer), batch)
+    expected = jax.tree.map(lambda p, g: p - value * g, params, grads)
+    assert_trees_close(state.params, expected, **FLOAT64)

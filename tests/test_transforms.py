@@ -306,3 +306,10 @@ def test_params_are_needed(trees):
     transform = project_recurrent()
     with pytest.raises(ValueError, match=r"needs params: call update\(updates, state, params\)"):
         transform.update(updates, transform.init(params))
+
+
+def test_updates_must_have_the_structure_of_params(rng):
+    params = {"a": jnp.ones((N, N)), "h": {"kernel": jnp.eye(N)}, "z": jnp.ones((N, N))}
+    transform = project_recurrent()
+    with pytest.raises(ValueError, match="same structure"):
+        transform.update({**params, "a": None}, transform.init(params), params)

@@ -269,3 +269,9 @@ def test_ctrl_c_waits_for_the_files():
     assert reached
     with pytest.raises(KeyboardInterrupt):
         signal.raise_signal(signal.SIGINT)
+
+
+def test_only_the_defaults_go_to_the_folder_of_an_experiment():
+    assert cli.folder("retractions", RetractionsConfig()) == Path("retractions")
+    assert cli.folder("retractions", RetractionsConfig(out=Path("x"))) == Path("retractions")
+    assert cli.folder("retractions", RetractionsConfig(seeds=2)) == Path("retractions/custom")

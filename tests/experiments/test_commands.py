@@ -57,7 +57,7 @@ def test_ctrl_c_keeps_the_epochs_that_ended(tmp_path, backend):
 
 
 @pytest.mark.slow
-def test_ctrl_c_while_jax_compiles(tmp_path):
+def test_ctrl_c_while_jax_compiles_has_nothing_to_keep(tmp_path):
     arguments = options(epochs=100_000)
     with command("copy_task", *arguments, "--out", "out", cwd=tmp_path) as process:
         while not (tmp_path / "out").exists():  # made just before training begins
@@ -69,9 +69,7 @@ def test_ctrl_c_while_jax_compiles(tmp_path):
     # Where the signal meets generated code, CPython ends itself by it: 130 to a shell all the same.
     assert process.returncode in (130, -signal.SIGINT)
     assert errors == "interrupted\n"
-    (run,) = load(tmp_path / "out")["runs"]
-    assert run["status"] == "interrupted"
-    assert (tmp_path / "out/copy_task.png").read_bytes().startswith(PNG)
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 @pytest.mark.slow

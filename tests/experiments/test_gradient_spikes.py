@@ -7,7 +7,7 @@ from experiment_support import PNG, ctrl_c, load, words
 from experiments import gradient_spikes
 from experiments.common.results import Run
 from experiments.common.runner import Interrupted
-from experiments.copy_task import CopyTaskConfig
+from experiments.copy_task import PRESETS, CopyTaskConfig
 from experiments.gradient_spikes import METHODS, SETTINGS, GradientSpikesConfig, execute
 
 
@@ -25,7 +25,7 @@ def test_a_setting_changes_one_thing_and_trains_ten_epochs(name):
     config = GradientSpikesConfig(steps=300, seed=4, seeds=2).settings(name)
     default = CopyTaskConfig()
     for field, value in SETTINGS[name].items():
-        if field not in ("train_samples", "epochs"):
+        if field not in ("train_samples", "val_samples"):  # which are the search's own
             assert getattr(config, field) == value != getattr(default, field)
     assert config.epochs * config.schedule.steps_per_epoch == 300
     assert (config.seed, config.seeds) == (4, 2)
@@ -37,7 +37,14 @@ def test_every_method_runs_under_every_setting(monkeypatch, tmp_path, capsys):
     runs = load(tmp_path)["runs"]
     made = [(run["settings"]["setting"], run["method"], run["seed"]) for run in runs]
     assert made == [(name, method, s) for name in SETTINGS for method in METHODS for s in (0, 1)]
-    assert runs[0]["settings"] == {"setting": "default"}
+    length = {"epochs": 10, "train_samples": 128, "val_samples": 500}
+    assert runs[0]["settings"] == {"setting": "default", **length}
+    assert runs[6]["settings"] == {"setting": "30 symbols", "seq_len": 30, **length}
+    assert runs[-1]["settings"] == {
+        **PRESETS["copy_memory"],
+        "setting": "copy memory 100",
+        **length,
+    }
     assert (tmp_path / "gradient_spikes.png").read_bytes().startswith(PNG)
     table = [words(line) for line in capsys.readouterr().out.splitlines()]
     assert "default 3 3 3" in table
@@ -68,9 +75,7 @@ def test_ctrl_c_keeps_what_was_measured_and_under_which_setting(monkeypatch, tmp
         execute(GradientSpikesConfig(steps=10, seeds=1, out=tmp_path))
     runs = load(tmp_path)["runs"]
     assert len(runs) == position + 1
-    assert runs[-1]["settings"] == (
-        {"setting": "30 symbols", "seq_len": 30} if position else {"setting": "default"}
-    )
+    assert runs[-1]["settings"]["setting"] == ("30 symbols" if position else "default")
     assert (tmp_path / "gradient_spikes.png").read_bytes().startswith(PNG)
 
 
@@ -80,6 +85,7 @@ def test_a_small_search(monkeypatch, tmp_path):
     monkeypatch.setattr(gradient_spikes, "METHODS", ("vanilla", "qr"))
     execute(GradientSpikesConfig(steps=20, seeds=1, out=tmp_path))
     for run in load(tmp_path)["runs"]:
-        assert run["settings"] == {"setting": "tiny", "hidden": 8, "seq_len": 3}
+        assert run["settings"]["setting"] == "tiny"
+        assert run["settings"]["hidden"] == 8
         assert len(run["steps"]["step"]) == 20
         assert run["final"]["grad_norm_max"] == max(run["steps"]["grad_norm"])

@@ -3,10 +3,13 @@
 from pathlib import Path
 
 import numpy as np
-from experiment_support import words
+import pytest
+from experiment_support import load, words
 
 from experiments.common import report
-from experiments.common.results import Run
+from experiments.common.results import NotWritten, Run
+from experiments.common.runner import Interrupted
+from experiments.retractions import RetractionsConfig
 
 
 def trained(method="qr", seed=0, val_loss=0.25, **fields):
@@ -60,3 +63,50 @@ def test_paths_below_the_working_folder_are_short(capsys, monkeypatch, tmp_path)
         "wrote relative/a.png",
         "wrote /elsewhere/b.png",
     ]
+
+
+def measure_and_write(out, measure):
+    def draw(results, folder):
+        said.append("draw")
+        (folder / "x.png").write_text(str(len(results["runs"])))
+        return ["x.png"]
+
+    said = []
+    config = RetractionsConfig(seeds=1)
+    try:
+        report.measure_and_write(
+            out, "x", config, [], measure, draw, lambda runs: said.append(len(runs))
+        )
+    except Exception as error:
+        said.append(type(error))
+    return said
+
+
+def test_files_come_before_the_table(tmp_path, capsys):
+    assert measure_and_write(tmp_path, lambda: [trained()]) == ["draw", 1]
+    assert load(tmp_path)["experiment"] == "x"
+    assert (tmp_path / "x.png").read_text() == "1"
+    assert len(capsys.readouterr().out.splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("runs", "said"),
+    [
+        ([], [Interrupted]),
+        ([Run("qr", "jax", 0, history={"epoch": []}, status="interrupted")], [Interrupted]),
+        ([Run("qr", "jax", 0, final={"diverged_at_step": 0})], ["draw", 1, Interrupted]),
+        ([trained(status="interrupted")], ["draw", 1, Interrupted]),
+        ([trained(), Run("vanilla", "jax", 0, history={"epoch": []})], ["draw", 2, Interrupted]),
+    ],
+)
+def test_ctrl_c_writes_what_was_measured_or_nothing(tmp_path, runs, said):
+    def measure():
+        raise Interrupted(runs)
+
+    (tmp_path / "results.json").write_text("old")
+    assert measure_and_write(tmp_path, measure) == said
+    assert ((tmp_path / "results.json").read_text() == "old") == (len(said) == 1)
+
+
+def test_the_table_is_shown_even_where_nothing_can_be_written(tmp_path):
+    assert measure_and_write(tmp_path / "gone", lambda: [trained()]) == [1, NotWritten]

@@ -4,6 +4,7 @@ import errno
 import itertools
 import json
 import re
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -197,16 +198,35 @@ def test_a_folder_that_is_gone_is_named(tmp_path):
         write_atomically(path, lambda temporary: temporary.write_text("new"))
 
 
-def test_the_environment_names_versions_and_the_devices_used(monkeypatch, tmp_path):
+def test_the_environment_names_versions_and_the_devices_used():
     both = results.environment(["jax", "torch"])
     assert set(both) == {"python", "jax", "flax", "optax", "numpy", "torch", "device", "commit"}
     assert both["numpy"] == np.__version__
     assert re.fullmatch(r"jax: .+, torch: cpu", both["device"])
     assert results.environment(["torch"])["device"] == "torch: cpu"
-    assert re.fullmatch("[0-9a-f]{40}", both["commit"])
-    monkeypatch.setattr(results, "ROOT", tmp_path)
-    assert results.environment([])["commit"] is None
     assert results._version("surely-not-installed") is None
+
+
+def test_the_commit_is_that_of_the_code(monkeypatch, tmp_path):
+    def git(*arguments):
+        identity = ["-c", "user.name=a", "-c", "user.email=a@b"]
+        command = ["git", "-C", str(tmp_path), *identity, *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    monkeypatch.setattr(results, "ROOT", tmp_path)
+    assert results._commit() is None
+    for folder in ("jaxrnn", "torch_ref", "experiments", "figures"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "file").write_text("old")
+    git("init", "--quiet")
+    git("add", ".")
+    git("commit", "--quiet", "--message", "first")
+    commit = git("rev-parse", "HEAD")
+    assert re.fullmatch("[0-9a-f]{40}", commit)
+    (tmp_path / "figures/file").write_text("new")
+    assert results._commit() == commit
+    (tmp_path / "jaxrnn/file").write_text("new")
+    assert results._commit() == f"{commit}-dirty"
 
 
 def test_committed_results_are_strict_json_and_small():

@@ -108,7 +108,7 @@ def test_all_parts_are_written(monkeypatch, tmp_path):
 
 @pytest.mark.usefixtures("tiny")
 @pytest.mark.parametrize(
-    ("interrupted", "kept"), [("accuracy", 0), ("single steps", 6), ("polar", 6 + 1 + 3)]
+    ("interrupted", "kept"), [("single steps", 6), ("qr", 6 + 1 + 1), ("polar", 6 + 1 + 3)]
 )
 def test_ctrl_c_keeps_the_parts_that_ended(monkeypatch, tmp_path, interrupted, kept):
     parts(monkeypatch, interrupted)

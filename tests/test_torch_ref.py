@@ -1,0 +1,87 @@
+"""What torch_ref has beyond the numbers that test_parity.py compares: selection and bad input."""
+
+import math
+
+import pytest
+import torch
+
+from torch_ref import SequenceModel, VanillaCell, diagnostics, initializers, project_recurrent
+from torch_ref.convert import load_weights, to_weights
+from torch_ref.training import make_train_chunk
+
+D, N, C = 3, 5, 2
+
+
+@pytest.fixture
+def model():
+    return SequenceModel(VanillaCell(D, N), C)
+
+
+def test_the_default_takes_square_recurrent_matrices_alone():
+    lstm_and_rnn = torch.nn.ModuleDict({"a": torch.nn.LSTM(D, N), "b": torch.nn.RNN(D, N, 2)})
+    projection = project_recurrent(lstm_and_rnn)
+    rnn = lstm_and_rnn["b"]
+    assert {id(p) for p in projection.selected} == {id(rnn.weight_hh_l0), id(rnn.weight_hh_l1)}
+
+
+def test_where_by_name_and_by_predicate(model):
+    for where in (r"weight_hh", lambda path, leaf: path == "cell.weight_hh_l0"):
+        assert project_recurrent(model, where=where).selected == [model.cell.weight_hh_l0]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"retraction": "svd"}, "qr, polar.*'svd'"),
+        ({"every": 0}, "1 or more, got 0"),
+        ({"every": math.inf}, "1 or more, got inf"),
+        ({"layout": "in"}, "'in_out' or 'out_in', got 'in'"),
+        ({"where": "("}, r"where='\(' is not a regular expression"),
+        ({"where": "nothing"}, r"none of the parameters: .*cell.weight_hh_l0 \(5, 5\)"),
+        ({"where": "weight_ih"}, r"square matrices: cell.weight_ih_l0 has shape \(5, 3\)"),
+    ],
+)
+def test_bad_options_are_named(model, options, message):
+    with pytest.raises(ValueError, match=message):
+        project_recurrent(model, **options)
+
+
+def test_other_bad_input_is_named(model):
+    with pytest.raises(ValueError, match=r"tanh.*'elu'"):
+        VanillaCell(D, N, "elu")
+    with pytest.raises(ValueError, match=r"square \(N, N\) matrices, got shape \(5, 3\)"):
+        initializers.identity()(torch.Generator(), (N, D))
+    with pytest.raises(ValueError, match="at least 1, got 0"):
+        make_train_chunk(lambda model, batch: None, track_every=0)
+    weights = to_weights(model)
+    with pytest.raises(ValueError, match="expected arrays"):
+        load_weights(model, {"W_hh": weights["W_hh"]})
+    with pytest.raises(ValueError, match=r"W_hh must have shape \(5, 5\), got \(4, 4\)"):
+        load_weights(model, weights | {"W_hh": weights["W_hh"][:4, :4]})
+
+
+def test_half_precision_is_projected_and_measured_in_float32(model):
+    model = model.to(torch.bfloat16)
+    project_recurrent(model).step()
+    norm, error = diagnostics.recurrent_diagnostics(model)
+    # Rounding an orthogonal W to bfloat16 moves each entry by at most 2^-9 of it, hence W by 2^-9
+    # in the spectral norm times at most √N, and WᵀW by twice that.
+    assert abs(norm - 1) < N**0.5 * 2.0**-9
+    assert 1e-5 < error < 2 * N**0.5 * 2.0**-9
+
+
+def test_initialisers_are_what_they_say():
+    generator = torch.Generator().manual_seed(0)
+    identity = torch.eye(N)
+    assert torch.equal(initializers.identity(0.5)(generator, (N, N)), 0.5 * identity)
+    for init in (initializers.orthogonal(), initializers.henaff()):
+        W = init(generator, (N, N), torch.float64)
+        # Rounding of sums of five products of size one.
+        torch.testing.assert_close(W.T @ W, identity.double(), rtol=0, atol=1e-14)
+    W = initializers.uniform(4)(generator, (200, 100))
+    assert W.abs().max() <= 0.5
+    # Standard error of the variance of 20,000 uniform draws, 1/12: five of them are 0.003.
+    torch.testing.assert_close(W.var().item(), 1 / 12, rtol=0, atol=0.003)
+    W = initializers.xavier()(generator, (200, 100))
+    # Variance 2/300; its standard error is √(2/20,000) of that.
+    torch.testing.assert_close(W.var().item(), 2 / 300, rtol=0.05, atol=0)
