@@ -1,5 +1,7 @@
 """Settings and fixtures that all tests share."""
 
+import signal
+
 import hypothesis
 import jax
 import jaxtyping
@@ -10,6 +12,10 @@ import pytest
 # so that a test that passed once does not fail for somebody else.
 hypothesis.settings.register_profile("jaxrnn", deadline=None, derandomize=True, max_examples=20)
 hypothesis.settings.load_profile("jaxrnn")
+
+# A shell starts what it runs in the background with Ctrl-C ignored, and children inherit that; the
+# tests that press it need it to work.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Rank and dtype promotion stay at JAX's defaults: broadcasting a bias over leading dimensions is
 # how the library writes its equations, and Optax's Adam multiplies floats with an integer count.

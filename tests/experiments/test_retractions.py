@@ -2,9 +2,12 @@
 
 import numpy as np
 import pytest
+import torch
 from experiment_support import PNG, ctrl_c, load, small
 
+import torch_ref
 from experiments import retractions
+from experiments.common import jax_backend, torch_backend
 from experiments.common.results import Run
 from experiments.common.runner import Interrupted
 from experiments.retractions import VARIANTS, RetractionsConfig, execute
@@ -47,7 +50,8 @@ def test_accuracy_is_measured_on_matrices_of_that_condition_number(monkeypatch):
 @pytest.mark.slow
 @pytest.mark.usefixtures("tiny")
 def test_single_steps():
-    run = retractions.compare_single_steps(RetractionsConfig())
+    config = RetractionsConfig()
+    run = retractions.compare_single_steps(config)
     assert run.settings == {"part": "single steps"}
     assert len(run.steps["step"]) == 16  # four epochs of four steps
     # The polar factor is the nearest orthogonal matrix; QR without signs is none near at all.
@@ -57,6 +61,29 @@ def test_single_steps():
     np.testing.assert_allclose(
         run.final["qr_to_polar_median"], np.median(run.steps["qr_to_polar"]), rtol=1e-12
     )
+    # Moves of about 0.01 in matrices of norm √8, each the difference of two float32 matrices
+    # (rounding 6e-8) that 16 steps have led to: 16 · 3 · 6e-8 / 0.01 < 1e-3.
+    for name, expected in torch_distances(config).items():
+        np.testing.assert_allclose(run.steps[f"{name}_distance"], expected, rtol=1e-3)
+
+
+def torch_distances(config):
+    """The same run by torch_ref: ‖Q − W‖ of each retraction where Adam had put W, at every step."""
+    recipe, schedule = config.copy_task.recipe("qr"), config.copy_task.schedule
+    trainer = torch_backend.TorchTrainer(recipe, [jax_backend.initial_weights(recipe, 0)])
+    (state,) = trainer._states
+    project, found = state.projection.step, {"qr": [], "polar": []}
+
+    def measured_step():
+        W = dict(state.model.named_parameters())["cell.weight_hh_l0"].detach().clone()
+        for name, distances in found.items():
+            distances.append(torch.linalg.norm(torch_ref.orthogonal.RETRACTIONS[name](W) - W))
+        project()
+
+    state.projection.step = measured_step
+    rng = np.random.default_rng([0, 0])
+    trainer.train([recipe.task.sample(rng, 4 * schedule.steps_per_epoch, schedule.batch_size)])
+    return found
 
 
 def parts(monkeypatch, interrupted=None):
