@@ -190,7 +190,7 @@ def test_interrupted_carries_earlier_runs_too():
         raise ValueError("a bug")
 
 
-@pytest.mark.parametrize("backend", ["jax", "torch"])
+@pytest.mark.parametrize("backend", ["torch", pytest.param("jax", marks=pytest.mark.slow)])
 def test_several_seeds_are_as_many_single_runs(backend):
     """One of them starts from weights that overflow: it diverges at once, the others never know."""
     recipe = small(activation="relu", lr=1e-2).recipe("qr")
