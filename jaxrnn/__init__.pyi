@@ -1,6 +1,8 @@
+from . import bptt as bptt
 from . import convert as convert
 from . import diagnostics as diagnostics
 from . import initializers as initializers
+from . import numpy_rnn as numpy_rnn
 from . import orthogonal as orthogonal
 from . import tasks as tasks
 from . import training as training
@@ -19,9 +21,11 @@ __all__ = [
     "SequenceModel",
     "TrainState",
     "VanillaCell",
+    "bptt",
     "convert",
     "diagnostics",
     "initializers",
+    "numpy_rnn",
     "orthogonal",
     "project_recurrent",
     "tasks",

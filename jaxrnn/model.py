@@ -1,11 +1,16 @@
-"""A recurrent cell run over a sequence by ``nn.scan``, then a readout y_t = W_hy h_t + b_y."""
+"""A recurrent cell over a sequence, then a readout y_t = W_hy h_t + b_y."""
 
-from typing import Any
+from typing import Any, Literal
 
+import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from flax.linen.recurrent import flip_sequences
 from jax.nn.initializers import Initializer
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
+
+from jaxrnn import bptt
+from jaxrnn.cells import VanillaCell
 
 
 class SequenceModel(nn.Module):
@@ -15,19 +20,27 @@ class SequenceModel(nn.Module):
         variables = model.init(key, inputs)  # inputs (B, T, D)
         outputs = model.apply(variables, inputs)  # (B, T, C)
 
-    The scan is flax's ``nn.RNN``. Parameters: ``cell/...`` and ``readout/{kernel,bias}``.
+    Parameters: ``cell/...`` and ``readout/{kernel,bias}``, the same for every ``recurrence``.
 
     Attributes:
       cell: the recurrent cell, such as ``VanillaCell(N)`` or ``nn.GRUCell(N)``.
       num_outputs: C.
-      last_only: read out h_T alone, giving (B, C) instead of (B, T, C).
+      last_only: read out the last step alone, giving (B, C) instead of (B, T, C).
+      recurrence: "scan" runs any cell by flax's ``nn.RNN``; "fused" runs a ``VanillaCell`` by
+        ``jaxrnn.bptt``, whose gradient is derived by hand.
+      recompute: with the fused recurrence, trade a second forward pass for memory √T instead of T.
       kernel_init, bias_init: for W_hy and b_y.
       dtype, param_dtype: of the readout's computation and of its parameters.
+
+    Raises:
+      ValueError: an unknown recurrence, or the fused one asked for a cell that it cannot run.
     """
 
     cell: nn.RNNCellBase
     num_outputs: int
     last_only: bool = False
+    recurrence: Literal["scan", "fused"] = "scan"
+    recompute: bool = False
     kernel_init: Initializer = nn.initializers.lecun_normal()
     bias_init: Initializer = nn.initializers.zeros_init()
     dtype: Any = None
@@ -35,7 +48,12 @@ class SequenceModel(nn.Module):
 
     @nn.compact
     def __call__(
-        self, inputs: Float[Array, "B T D"], initial_carry: Any = None, return_carry: bool = False
+        self,
+        inputs: Float[Array, "B T D"],
+        initial_carry: Any = None,
+        return_carry: bool = False,
+        seq_lengths: Int[Array, " B"] | None = None,
+        reverse: bool = False,
     ) -> Any:
         """Outputs (B, T, C), or (B, C) with ``last_only``; with ``return_carry``, (carry, outputs).
 
@@ -43,8 +61,12 @@ class SequenceModel(nn.Module):
           inputs: (B, T, D).
           initial_carry: the cell's carry before the first step; default: its own initial one.
           return_carry: also return the carry after the last step.
+          seq_lengths: valid steps of each sequence, at least 1; the rest is padding, whose outputs
+            mean nothing. Default: T.
+          reverse: run from the last valid step to the first; outputs stay in the inputs' order.
         """
-        carry, hidden = nn.RNN(self.cell, return_carry=True)(inputs, initial_carry=initial_carry)
+        run = self._run_fused if self._is_fused() else self._run_scan
+        carry, hidden = run(inputs, initial_carry, seq_lengths, reverse)  # hidden (T, B, N)
         readout = nn.Dense(
             self.num_outputs,
             kernel_init=self.kernel_init,
@@ -53,5 +75,69 @@ class SequenceModel(nn.Module):
             param_dtype=self.param_dtype,
             name="readout",
         )
-        outputs = readout(hidden[:, -1] if self.last_only else hidden)
+        if self.last_only:
+            outputs = readout(_last_step(hidden, seq_lengths, reverse))
+        else:
+            # Swapping the C outputs costs less than swapping the N units.
+            outputs = readout(hidden).swapaxes(0, 1)
         return (carry, outputs) if return_carry else outputs
+
+    def _is_fused(self) -> bool:
+        if self.recurrence not in ("scan", "fused"):
+            raise ValueError(f"recurrence must be 'scan' or 'fused', got {self.recurrence!r}")
+        if self.recurrence == "fused" and not isinstance(self.cell, VanillaCell):
+            raise ValueError(f"the fused recurrence runs a VanillaCell, got {self.cell}")
+        # The scan is what creates the parameters.
+        return self.recurrence == "fused" and not self.is_initializing()
+
+    def _run_scan(
+        self, inputs: Array, initial_carry: Any, seq_lengths: Array | None, reverse: bool
+    ) -> tuple[Any, Array]:
+        return nn.RNN(self.cell, time_major=True, return_carry=True)(
+            inputs.swapaxes(0, 1),
+            initial_carry=initial_carry,
+            seq_lengths=seq_lengths,
+            reverse=reverse,
+            keep_order=True,
+        )
+
+    def _run_fused(
+        self, inputs: Array, initial_carry: Any, seq_lengths: Array | None, reverse: bool
+    ) -> tuple[Array, Array]:
+        cell: Any = self.cell
+        params = cell.variables["params"]
+        inputs = inputs.swapaxes(0, 1)
+
+        def flip(x: Array) -> Array:
+            return flip_sequences(x, seq_lengths, num_batch_dims=1, time_major=True)
+
+        if initial_carry is None:
+            initial_carry = cell.initialize_carry(jax.random.key(0), inputs.shape[1:])
+        inputs, W_xh, b_h, W_hh = nn.dtypes.promote_dtype(
+            flip(inputs) if reverse else inputs,
+            params["i"]["kernel"],
+            params["i"]["bias"],
+            params["h"]["kernel"],
+            dtype=cell.dtype,
+        )
+        hidden = bptt.recurrence(
+            W_hh,
+            inputs @ W_xh + b_h,
+            initial_carry.astype(W_hh.dtype),
+            cell.activation,
+            params.get("modrelu_bias"),
+            self.recompute,
+        )
+        carry = _last_step(hidden, seq_lengths, reverse=False)
+        return carry, flip(hidden) if reverse else hidden
+
+
+def _last_step(
+    hidden: Float[Array, "T B N"], seq_lengths: Array | None, reverse: bool
+) -> Float[Array, "B N"]:
+    """The state after the last valid step, which reverse order puts first."""
+    if reverse:
+        return hidden[0]
+    if seq_lengths is None:
+        return hidden[-1]
+    return jnp.take_along_axis(hidden, seq_lengths[None, :, None] - 1, axis=0)[0]

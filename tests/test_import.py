@@ -23,8 +23,9 @@ FORBIDDEN = {
 }
 # Within the library imports point one way: a module may import those before it, never those after.
 ORDER = [
-    "tasks paths orthogonal initializers",
+    "tasks paths orthogonal initializers numpy_rnn",
     "cells diagnostics transforms convert",
+    "bptt",
     "model",
     "training",
 ]

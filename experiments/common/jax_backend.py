@@ -28,6 +28,7 @@ def build_model(recipe: Recipe) -> jaxrnn.SequenceModel:
         cell,
         num_outputs=recipe.task.num_outputs,
         last_only=recipe.is_regression,
+        recurrence=recipe.recurrence,
         kernel_init=init,
         bias_init=init,
     )

@@ -4,7 +4,7 @@ import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -28,6 +28,7 @@ class Recipe:
       retraction: the projection of W_hh by name; None: never projected.
       project_every: steps between projections.
       track_every: steps between measurements of the spectral norm.
+      recurrence: how JAX runs the cell over time; see jaxrnn.SequenceModel.
     """
 
     task: Task
@@ -40,6 +41,7 @@ class Recipe:
     retraction: str | None = None
     project_every: int = 1
     track_every: int = 1
+    recurrence: Literal["scan", "fused"] = "scan"
 
     @property
     def is_regression(self) -> bool:

@@ -86,7 +86,11 @@ def test_ctrl_c_while_warming_up_has_nothing_to_keep(monkeypatch, tmp_path):
 
 def test_contenders_differ_in_their_projection_only():
     config = BenchmarkConfig(**TINY)
-    plain, every, fifth = config.recipe(None), config.recipe("qr"), config.recipe("qr", 5)
+    plain, every, fifth = (
+        config.recipe(),
+        config.recipe(retraction="qr"),
+        config.recipe(retraction="qr", project_every=5),
+    )
     assert (plain.retraction, every.retraction, fifth.project_every) == (None, "qr", 5)
     assert plain.hidden == 4
     assert plain.track_every == config.steps  # singular values are no part of a step
@@ -99,7 +103,7 @@ def test_every_contender_trains():
     batch = CopyTask(2).sample(np.random.default_rng(0), 2, 3)
     found = benchmark.contenders(config)
     assert next(iter(found)) == BARE
-    assert len(found) == 7
+    assert len(found) == 8
     for name, chunk in found.items():
         measured = chunk(batch)
         loss = measured if name == BARE else measured.loss

@@ -1,0 +1,175 @@
+"""A recurrent network from scratch in NumPy: forward pass, BPTT, clipping, Adam, sampling.
+
+Nothing is hidden: no automatic differentiation, no framework. Read it beside the equations,
+
+    z_t = W_xh x_t + W_hh h_{t-1} + b_h      h_t = phi(z_t)      y_t = W_hy h_t + b_y
+
+with x_t (B, D), h_t (B, N), y_t (B, C) as rows of a batch, so that W x is written x @ W.T. Weights
+are a dictionary in the letters of the equations: W_xh (N, D), W_hh (N, N), b_h (N,), W_hy (C, N),
+b_y (C,), and b_modrelu (N,) for modReLU. Gradients and Adam's moments have the same keys.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+Weights = dict[str, np.ndarray]
+
+# phi(z, b), and phi'(z) read off h = phi(z); b is the bias of modReLU, which the others ignore.
+ACTIVATIONS: dict[str, tuple[Callable, Callable]] = {
+    "tanh": (lambda z, b: np.tanh(z), lambda h: 1 - h**2),
+    "relu": (lambda z, b: np.maximum(z, 0), lambda h: (h > 0).astype(h.dtype)),
+    "leaky_relu": (
+        lambda z, b: np.where(z > 0, z, 0.01 * z),
+        lambda h: np.where(h > 0, 1.0, 0.01),
+    ),
+    "modrelu": (
+        lambda z, b: np.sign(z) * np.maximum(np.abs(z) + b, 0),
+        lambda h: (h != 0).astype(h.dtype),
+    ),
+    "identity": (lambda z, b: z, np.ones_like),
+}
+
+
+def initial_weights(
+    rng: np.random.Generator, num_inputs: int, num_units: int, num_outputs: int
+) -> Weights:
+    """Everything uniform in ±1/√N, as torch.nn.RNN does."""
+    D, N, C = num_inputs, num_units, num_outputs
+    shapes = {"W_xh": (N, D), "W_hh": (N, N), "b_h": (N,), "W_hy": (C, N), "b_y": (C,)}
+    bound = 1 / np.sqrt(N)
+    return {name: rng.uniform(-bound, bound, shape) for name, shape in shapes.items()}
+
+
+def forward(
+    weights: Weights, inputs: np.ndarray, h0: np.ndarray | None = None, activation: str = "tanh"
+) -> tuple[np.ndarray, np.ndarray]:
+    """Inputs (B, T, D) → outputs y (B, T, C) and states (B, T+1, N), the first of them h_0."""
+    phi, _ = ACTIVATIONS[activation]
+    B, T, _ = inputs.shape
+    N = len(weights["b_h"])
+    h = np.zeros((B, N), inputs.dtype) if h0 is None else h0
+    states = [h]
+    for t in range(T):
+        z = inputs[:, t] @ weights["W_xh"].T + h @ weights["W_hh"].T + weights["b_h"]
+        h = phi(z, weights.get("b_modrelu"))
+        states.append(h)
+    hidden = np.stack(states, axis=1)
+    return hidden[:, 1:] @ weights["W_hy"].T + weights["b_y"], hidden
+
+
+def cross_entropy(outputs: np.ndarray, classes: np.ndarray) -> tuple[float, np.ndarray]:
+    """Mean of −ln softmax(y)[class] over B·T predictions, and its gradient with respect to y.
+
+    ∂L/∂y = (softmax(y) − one-hot(class)) / (B·T).
+    """
+    shifted = outputs - outputs.max(axis=-1, keepdims=True)  # exp must not overflow
+    log_probs = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    right = np.take_along_axis(log_probs, classes[..., None], axis=-1)
+    gradient = np.exp(log_probs)
+    np.put_along_axis(gradient, classes[..., None], np.exp(right) - 1, axis=-1)
+    return -right.mean(), gradient / classes.size
+
+
+def squared_error(outputs: np.ndarray, targets: np.ndarray) -> tuple[float, np.ndarray]:
+    """Mean of (y_T − target)² over the batch, read out at the last step; its gradient."""
+    error = outputs[:, -1, 0] - targets
+    gradient = np.zeros_like(outputs)
+    gradient[:, -1, 0] = 2 * error / len(error)
+    return np.mean(error**2), gradient
+
+
+def backward(
+    weights: Weights,
+    inputs: np.ndarray,
+    hidden: np.ndarray,
+    dy: np.ndarray,
+    activation: str = "tanh",
+) -> Weights:
+    """BPTT: the gradient of the loss with respect to every weight.
+
+    δ_t = ∂L/∂z_t depends on the future through h_t alone, so it is computed backwards in time:
+
+        ∂L/∂h_t = W_hyᵀ ∂L/∂y_t + W_hhᵀ δ_{t+1}          δ_t = ∂L/∂h_t ⊙ phi'(z_t)
+
+    and each weight's gradient is a sum over t of δ_t (or ∂L/∂y_t) times what it multiplied.
+
+    Args:
+      weights: as in ``forward``.
+      inputs: (B, T, D).
+      hidden: (B, T+1, N), from ``forward``.
+      dy: ∂L/∂y, (B, T, C).
+      activation: as in ``forward``.
+    """
+    _, derivative = ACTIVATIONS[activation]
+    gradients = {name: np.zeros_like(array) for name, array in weights.items()}
+    dh = np.zeros_like(hidden[:, 0])
+    for t in reversed(range(inputs.shape[1])):
+        h, previous = hidden[:, t + 1], hidden[:, t]
+        gradients["W_hy"] += dy[:, t].T @ h
+        gradients["b_y"] += dy[:, t].sum(axis=0)
+        dh = dh + dy[:, t] @ weights["W_hy"]
+        delta = dh * derivative(h)
+        gradients["W_xh"] += delta.T @ inputs[:, t]
+        gradients["W_hh"] += delta.T @ previous
+        gradients["b_h"] += delta.sum(axis=0)
+        if activation == "modrelu":
+            gradients["b_modrelu"] += (delta * np.sign(h)).sum(axis=0)
+        dh = delta @ weights["W_hh"]
+    return gradients
+
+
+def clip_by_global_norm(gradients: Weights, max_norm: float) -> tuple[Weights, float]:
+    """g · min(1, max_norm / ‖g‖), all gradients as one vector g; also ‖g‖. 0: no clipping."""
+    norm = np.sqrt(sum(np.sum(gradient**2) for gradient in gradients.values()))
+    scale = max_norm / norm if max_norm and norm > max_norm else 1.0
+    return {name: gradient * scale for name, gradient in gradients.items()}, norm
+
+
+class Adam:
+    """Kingma & Ba 2015: w ← w − lr · m̂ / (√v̂ + ε), with m and v running means of g and g²."""
+
+    def __init__(self, weights: Weights, lr: float = 1e-3) -> None:
+        self.lr, self.decay_m, self.decay_v, self.epsilon = lr, 0.9, 0.999, 1e-8
+        self.m = {name: np.zeros_like(array) for name, array in weights.items()}
+        self.v = {name: np.zeros_like(array) for name, array in weights.items()}
+        self.steps = 0
+
+    def update(self, weights: Weights, gradients: Weights) -> Weights:
+        """The weights after one step."""
+        self.steps += 1
+        new = {}
+        for name, g in gradients.items():
+            self.m[name] = self.decay_m * self.m[name] + (1 - self.decay_m) * g
+            self.v[name] = self.decay_v * self.v[name] + (1 - self.decay_v) * g**2
+            m_hat = self.m[name] / (1 - self.decay_m**self.steps)  # both start at zero, and are
+            v_hat = self.v[name] / (1 - self.decay_v**self.steps)  # biased towards it at first
+            new[name] = weights[name] - self.lr * m_hat / (np.sqrt(v_hat) + self.epsilon)
+        return new
+
+
+def project(W_hh: np.ndarray) -> np.ndarray:
+    """Q·diag(s) of W_hh = QR, s = −1 where R has a negative diagonal entry and +1 elsewhere."""
+    Q, R = np.linalg.qr(W_hh)
+    return Q * np.where(np.diag(R) < 0, -1, 1).astype(W_hh.dtype)
+
+
+def sample(
+    weights: Weights,
+    rng: np.random.Generator,
+    length: int,
+    first: int = 0,
+    temperature: float = 1.0,
+    activation: str = "tanh",
+) -> list[int]:
+    """Tokens drawn one after the other from softmax(y_t / temperature), each the next input."""
+    tokens, token, h = [], first, None
+    for _ in range(length):
+        x = np.eye(weights["W_xh"].shape[1])[[token]][:, None]
+        y, hidden = forward(weights, x, h, activation)
+        h = hidden[:, -1]
+        logits = y[0, -1] / temperature
+        probabilities = np.exp(logits - logits.max())
+        token = int(rng.choice(len(logits), p=probabilities / probabilities.sum()))
+        tokens.append(token)
+    return tokens

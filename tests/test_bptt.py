@@ -1,0 +1,210 @@
+"""The fused recurrence: four witnesses of one gradient, and everything around it."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+
+from jaxrnn import SequenceModel, VanillaCell, bptt, numpy_rnn
+from jaxrnn.convert import from_weights, to_weights
+from jaxrnn.training import classification_loss
+from tests import numpy_reference as reference
+from tests.numpy_reference import B, C, D, N, T
+
+# Rounding of sums of at most T·B = 15 products of size one in float64, in different orders.
+FLOAT64 = {"rtol": 1e-12, "atol": 1e-14}
+ACTIVATIONS = list(reference.ACTIVATIONS)
+
+
+def random_problem(rng, activation):
+    """Weights, and a batch of one-hot tokens (as D features) and classes."""
+    weights = reference.random_weights(rng, activation)
+    return weights, (rng.integers(0, D, (B, T)), rng.integers(0, C, (B, T)))
+
+
+def model_of(activation, recurrence, **options):
+    cell = VanillaCell(N, activation, param_dtype=jnp.float64)
+    return SequenceModel(cell, C, recurrence=recurrence, param_dtype=jnp.float64, **options)
+
+
+def jax_gradients(weights, batch, activation, recurrence, **options):
+    loss = classification_loss(model_of(activation, recurrence, **options), D)
+    params = from_weights(weights)
+    (value, _), grads = jax.jit(jax.value_and_grad(loss, has_aux=True))(params, batch)
+    return float(value), to_weights(grads)
+
+
+def assert_same(actual, expected):
+    assert actual.keys() == expected.keys()
+    for name in expected:
+        np.testing.assert_allclose(actual[name], expected[name], err_msg=name, **FLOAT64)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_loss_and_gradients_agree_with_autodiff_and_with_numpy(rng, x64, activation):
+    weights, batch = random_problem(rng, activation)
+    fused_loss, fused = jax_gradients(weights, batch, activation, "fused")
+    scan_loss, scan = jax_gradients(weights, batch, activation, "scan")
+    inputs = np.eye(D)[batch[0]]
+    outputs, hidden = numpy_rnn.forward(weights, inputs, activation=activation)
+    numpy_loss, dy = numpy_rnn.cross_entropy(outputs, batch[1])
+    by_hand = numpy_rnn.backward(weights, inputs, hidden, dy, activation)
+    np.testing.assert_allclose([fused_loss, scan_loss], numpy_loss, **FLOAT64)
+    assert_same(fused, scan)
+    assert_same(fused, by_hand)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_gradients_agree_with_finite_differences(rng, x64, activation):
+    weights, batch = random_problem(rng, activation)
+    _, grads = jax_gradients(weights, batch, activation, "fused")
+    step = 1e-6
+    direction = {name: rng.standard_normal(array.shape) for name, array in weights.items()}
+    ahead, behind = (
+        jax_gradients(
+            {name: weights[name] + sign * step * direction[name] for name in weights},
+            batch,
+            activation,
+            "fused",
+        )[0]
+        for sign in (1, -1)
+    )
+    slope = sum(np.sum(grads[name] * direction[name]) for name in weights)
+    # Truncation step² times a third derivative of about one, rounding eps / step = 2e-10.
+    np.testing.assert_allclose((ahead - behind) / (2 * step), slope, rtol=0, atol=1e-8)
+
+
+@pytest.mark.parametrize("activation", ["tanh", "modrelu"])
+def test_the_initial_carry_has_a_gradient(rng, x64, activation):
+    weights, _ = random_problem(rng, activation)
+    inputs, h_0 = (jnp.asarray(rng.standard_normal(shape)) for shape in ((B, T, D), (B, N)))
+    cotangent = jnp.asarray(rng.standard_normal((B, N)))
+    params = {"params": from_weights(weights)}
+
+    def last(h, recurrence):
+        model = model_of(activation, recurrence)
+        carry, _ = model.apply(params, inputs, initial_carry=h, return_carry=True)
+        return jnp.sum(carry * cotangent)
+
+    fused, scan = (jax.grad(last)(h_0, recurrence) for recurrence in ("fused", "scan"))
+    assert np.abs(scan).max() > 1e-3
+    np.testing.assert_allclose(fused, scan, **FLOAT64)
+
+
+@pytest.mark.parametrize("steps", [1, 4, 5, 7, 9])
+def test_recomputing_changes_nothing_but_memory(rng, x64, steps):
+    # 7 steps leave a remainder after chunks of two; 1 step is a chunk of its own.
+    kernel = jnp.asarray(rng.standard_normal((N, N)) / 4)
+    inputs, carry = (jnp.asarray(rng.standard_normal(s)) for s in ((steps, B, N), (B, N)))
+    weight = jnp.asarray(rng.standard_normal((steps, B, N)))
+
+    def value(kernel, inputs, carry, recompute):
+        states = bptt.recurrence(kernel, inputs, carry, recompute=recompute)
+        return jnp.sum(weight * states)
+
+    grad = jax.value_and_grad(value, argnums=(0, 1, 2))
+    kept, recomputed = (grad(kernel, inputs, carry, recompute) for recompute in (False, True))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, **FLOAT64), kept, recomputed)
+
+
+def test_recomputing_keeps_the_states_of_every_sqrt_t_th_step_only():
+    steps, batch, units = 400, 4, 8
+
+    def value(kernel, inputs, recompute):
+        carry = jnp.zeros((batch, units))
+        return jnp.sum(bptt.recurrence(kernel, inputs, carry, recompute=recompute)[-1])
+
+    def temporary_bytes(recompute):
+        grad = jax.jit(jax.grad(lambda kernel, inputs: value(kernel, inputs, recompute)))
+        shapes = [
+            jax.ShapeDtypeStruct(s, "float32") for s in ((units, units), (steps, batch, units))
+        ]
+        return grad.lower(*shapes).compile().memory_analysis().temp_size_in_bytes
+
+    assert temporary_bytes(True) < temporary_bytes(False) / 2
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("last_only", [False, True])
+def test_variable_lengths_and_reverse_order(rng, x64, reverse, last_only):
+    weights, _ = random_problem(rng, "tanh")
+    params = {"params": from_weights(weights)}
+    inputs = jnp.asarray(rng.standard_normal((B, T, D)))
+    lengths = jnp.array([T, 1, 3])
+    results = [
+        model_of("tanh", recurrence, last_only=last_only).apply(
+            params, inputs, seq_lengths=lengths, reverse=reverse, return_carry=True
+        )
+        for recurrence in ("fused", "scan")
+    ]
+    for b, length in enumerate(lengths):
+        valid = np.asarray(inputs[b : b + 1, :length])
+        order = valid[:, ::-1] if reverse else valid
+        hidden = reference.hidden_states(weights, order)
+        outputs = reference.outputs(weights, hidden[:, ::-1] if reverse else hidden)[0]
+        for carry, actual in results:
+            np.testing.assert_allclose(carry[b], hidden[0, -1], **FLOAT64)
+            if last_only:
+                expected = outputs[0] if reverse else outputs[-1]
+                np.testing.assert_allclose(actual[b], expected, **FLOAT64)
+            else:
+                np.testing.assert_allclose(actual[b, :length], outputs, **FLOAT64)
+
+
+def test_vmap_and_checkpoint(rng, x64):
+    kernels = jnp.asarray(rng.standard_normal((2, N, N)) / 4)
+    inputs, carry = (jnp.asarray(rng.standard_normal(s)) for s in ((T, B, N), (B, N)))
+
+    def value(kernel):
+        return jnp.sum(jnp.sin(bptt.recurrence(kernel, inputs, carry)))
+
+    expected = jnp.stack([jax.grad(value)(kernel) for kernel in kernels])
+    for function in (value, jax.checkpoint(value)):
+        actual = jax.jit(jax.vmap(jax.grad(function)))(kernels)
+        np.testing.assert_allclose(actual, expected, **FLOAT64)
+
+
+@pytest.mark.parametrize("activation", ["tanh", "modrelu"])
+def test_second_derivatives_in_reverse_mode(rng, x64, activation):
+    weights, batch = random_problem(rng, activation)
+    params = from_weights(weights)
+    direction = jax.tree.map(lambda leaf: jnp.asarray(rng.standard_normal(leaf.shape)), params)
+
+    def hessian_vector_product(recurrence):
+        loss = classification_loss(model_of(activation, recurrence), D)
+
+        def slope(p):
+            grads = jax.grad(lambda q: loss(q, batch)[0])(p)
+            return sum(map(jnp.vdot, jax.tree.leaves(grads), jax.tree.leaves(direction)))
+
+        return to_weights(jax.grad(slope)(params))
+
+    assert_same(hessian_vector_product("fused"), hessian_vector_product("scan"))
+
+
+def test_forward_mode_is_refused_with_the_switch_that_gives_it(rng):
+    kernel, inputs, carry = jnp.eye(N), jnp.ones((T, B, N)), jnp.zeros((B, N))
+    with pytest.raises(TypeError, match='recurrence="scan"'):
+        jax.jvp(lambda k: bptt.recurrence(k, inputs, carry), (kernel,), (kernel,))
+
+
+def test_bfloat16_sums_in_float32(rng):
+    kernel, inputs, carry = (
+        jnp.asarray(rng.standard_normal(shape) / 2, jnp.bfloat16)
+        for shape in ((N, N), (T, B, N), (B, N))
+    )
+    states = bptt.recurrence(kernel, inputs, carry)
+    assert states.dtype == jnp.bfloat16
+    exact = bptt.recurrence(*(x.astype(jnp.float32) for x in (kernel, inputs, carry)))
+    # Each of T steps rounds states of at most one, by half of eps = 2^-7, and passes it on.
+    np.testing.assert_allclose(states.astype(jnp.float32), exact, rtol=0, atol=T * 2.0**-7)
+
+
+@pytest.mark.parametrize(
+    ("recurrence", "message"), [("loop", "'scan' or 'fused'"), ("fused", "GRU")]
+)
+def test_recurrences_that_cannot_be(unchecked, recurrence, message):
+    cell = nn.GRUCell(N) if recurrence == "fused" else VanillaCell(N)
+    with pytest.raises(ValueError, match=message):
+        SequenceModel(cell, C, recurrence=recurrence).init(jax.random.key(0), jnp.ones((B, T, D)))
