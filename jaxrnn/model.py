@@ -66,7 +66,7 @@ class SequenceModel(nn.Module):
           reverse: run from the last valid step to the first; outputs stay in the inputs' order.
         """
         run = self._run_fused if self._is_fused() else self._run_scan
-        carry, hidden = run(inputs, initial_carry, seq_lengths, reverse)  # hidden (T, B, N)
+        carry, hidden = run(inputs, initial_carry, seq_lengths, reverse)  # hidden (B, T, N)
         readout = nn.Dense(
             self.num_outputs,
             kernel_init=self.kernel_init,
@@ -75,11 +75,7 @@ class SequenceModel(nn.Module):
             param_dtype=self.param_dtype,
             name="readout",
         )
-        if self.last_only:
-            outputs = readout(_last_step(hidden, seq_lengths, reverse))
-        else:
-            # Swapping the C outputs costs less than swapping the N units.
-            outputs = readout(hidden).swapaxes(0, 1)
+        outputs = readout(_last_step(hidden, seq_lengths, reverse) if self.last_only else hidden)
         return (carry, outputs) if return_carry else outputs
 
     def _is_fused(self) -> bool:
@@ -93,8 +89,8 @@ class SequenceModel(nn.Module):
     def _run_scan(
         self, inputs: Array, initial_carry: Any, seq_lengths: Array | None, reverse: bool
     ) -> tuple[Any, Array]:
-        return nn.RNN(self.cell, time_major=True, return_carry=True)(
-            inputs.swapaxes(0, 1),
+        return nn.RNN(self.cell, return_carry=True)(
+            inputs,
             initial_carry=initial_carry,
             seq_lengths=seq_lengths,
             reverse=reverse,
@@ -106,13 +102,12 @@ class SequenceModel(nn.Module):
     ) -> tuple[Array, Array]:
         cell: Any = self.cell
         params = cell.variables["params"]
-        inputs = inputs.swapaxes(0, 1)
 
         def flip(x: Array) -> Array:
-            return flip_sequences(x, seq_lengths, num_batch_dims=1, time_major=True)
+            return flip_sequences(x, seq_lengths, num_batch_dims=1, time_major=False)
 
         if initial_carry is None:
-            initial_carry = cell.initialize_carry(jax.random.key(0), inputs.shape[1:])
+            initial_carry = cell.initialize_carry(jax.random.key(0), inputs[:, 0].shape)
         inputs, W_xh, b_h, W_hh = nn.dtypes.promote_dtype(
             flip(inputs) if reverse else inputs,
             params["i"]["kernel"],
@@ -122,22 +117,22 @@ class SequenceModel(nn.Module):
         )
         hidden = bptt.recurrence(
             W_hh,
-            inputs @ W_xh + b_h,
+            inputs.swapaxes(0, 1) @ W_xh + b_h,
             initial_carry.astype(W_hh.dtype),
             cell.activation,
             params.get("modrelu_bias"),
             self.recompute,
-        )
+        ).swapaxes(0, 1)
         carry = _last_step(hidden, seq_lengths, reverse=False)
         return carry, flip(hidden) if reverse else hidden
 
 
 def _last_step(
-    hidden: Float[Array, "T B N"], seq_lengths: Array | None, reverse: bool
+    hidden: Float[Array, "B T N"], seq_lengths: Array | None, reverse: bool
 ) -> Float[Array, "B N"]:
     """The state after the last valid step, which reverse order puts first."""
     if reverse:
-        return hidden[0]
+        return hidden[:, 0]
     if seq_lengths is None:
-        return hidden[-1]
-    return jnp.take_along_axis(hidden, seq_lengths[None, :, None] - 1, axis=0)[0]
+        return hidden[:, -1]
+    return jnp.take_along_axis(hidden, seq_lengths[:, None, None] - 1, axis=1)[:, 0]
