@@ -182,9 +182,7 @@ def print_table(runs: list[Run]) -> None:
 
 def draw(results: dict, out: Path) -> list[str]:
     """A bar for each contender: its time relative to the bare torch loop."""
-    figure, axes = figures.panels(
-        1, 1, "A training step of the copy task, relative to torch.nn.RNN"
-    )
+    figure, axes = figures.panels(1, 1, "A step of the copy task")
     runs = results["runs"][::-1]
     final = {key: np.array([run["final"][key] for run in runs]) for key in runs[0]["final"]}
     ratio = final["ratio"]
@@ -192,7 +190,7 @@ def draw(results: dict, out: Path) -> list[str]:
     colors = [figures.PALETTE[2 if run["backend"] == "jax" else 0] for run in runs]
     axes[0].barh([run["method"] for run in runs], ratio, xerr=spread, color=colors, height=0.6)
     axes[0].axvline(1.0, color="0.35", linestyle="--", linewidth=1.2)
-    axes[0].set_xlabel("time relative to torch.nn.RNN, median and quartiles")
+    axes[0].set_xlabel("time relative to torch.nn.RNN", loc="left")
     figures.save(figure, out / "benchmark.png")
     return ["benchmark.png"]
 
