@@ -42,6 +42,16 @@ PRESETS: dict[str, dict] = {
         "train_samples": 10 * 128,
         "track_every": 1,
     },
+    # A few seconds a method, in NumPy too.
+    "small": {
+        "preset": "small",
+        "seq_len": 5,
+        "hidden": 32,
+        "lr": 3e-3,
+        "train_samples": 100 * 64,
+        "val_samples": 1000,
+        "batch_size": 64,
+    },
 }
 
 
@@ -58,16 +68,16 @@ but does not grow."""
 class CopyTaskConfig:
     """Train vanilla, orthogonally initialised and projected RNNs on the copy task."""
 
-    backend: Literal["jax", "torch", "both"] = "jax"
-    """Framework; both: from the same weights on the same batches, compared."""
+    backend: Literal["jax", "torch", "numpy", "both"] = "jax"
+    """Framework; numpy: from scratch; both: JAX and PyTorch from the same weights, compared."""
     methods: tuple[Literal["vanilla", "orthogonal_init", "qr"], ...] = (
         "vanilla",
         "orthogonal_init",
         "qr",
     )
     """Which methods to train."""
-    preset: Literal["copy_memory", "no_clipping"] | None = None
-    """Other defaults: the copy memory task, or 100 steps without clipping."""
+    preset: Literal["copy_memory", "no_clipping", "small"] | None = None
+    """Other defaults: copy memory, 100 steps without clipping, or small enough for NumPy."""
     seq_len: int = 10
     """Symbols to remember."""
     delay: int | None = None
@@ -98,6 +108,8 @@ class CopyTaskConfig:
     """What the method qr projects by."""
     track_every: int = 10
     """Steps between measurements of the spectral norm."""
+    devices: int | Literal["auto"] = "auto"
+    """JAX devices to share each batch; on a CPU, auto is one per core."""
     seed: int = 0
     """First seed."""
     seeds: int = 1
@@ -115,9 +127,28 @@ class CopyTaskConfig:
             cli.check_counts(self, "delay")
         cli.check_rates(self, "lr", "recurrent_lr")
         cli.check_rates(self, "clip_norm", zero=True)
+        cli.check_devices(self)
+        if self.devices != "auto" and "jax" not in self.backends:
+            raise ValueError(f"--devices is for --backend jax or both, not {self.backend}")
+        if self.backend == "numpy":
+            self._check_numpy()
         length = "seq_len" if self.delay is None else "delay"
         sizes = ("train_samples", "val_samples", "batch_size", length, "hidden", "seeds")
         cli.check_memory(self, self._numbers_in_memory(), *sizes)
+
+    def _check_numpy(self) -> None:
+        """ValueError where more is asked for than the network in NumPy has."""
+        allowed = {
+            "recurrent_init": ("orthogonal", "identity"),
+            "recurrent_lr": (None,),
+            "retraction": ("qr",),
+        }
+        for name, values in allowed.items():
+            if getattr(self, name) not in values:
+                raise ValueError(
+                    f"--backend numpy has {cli.option(name)} {' or '.join(map(str, values))}, "
+                    f"got {getattr(self, name)}"
+                )
 
     def _numbers_in_memory(self) -> int:
         """An epoch's inputs and targets, one batch's states, W_hh and what Adam keeps of it."""
@@ -159,6 +190,7 @@ class CopyTaskConfig:
             retraction=self.retraction if projected else None,
             project_every=self.project_every or 1,
             track_every=self.track_every,
+            devices=None if self.devices == "auto" else self.devices,
         )
 
     @property
@@ -198,7 +230,7 @@ def train(config: CopyTaskConfig) -> list[Run]:
 
 def execute(config: CopyTaskConfig) -> None:
     """Train, then write and print what was measured, also after Ctrl-C."""
-    cli.require_backends(config.backends)
+    cli.require_backends(config.backends, config.devices)
     out = cli.prepare_out(config.out, config.folder)
 
     def print_runs(runs: list[Run]) -> None:

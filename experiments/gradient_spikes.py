@@ -8,6 +8,7 @@ counts is the largest gradient norm before clipping, with and without projection
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from rich.table import Table
@@ -39,6 +40,8 @@ class GradientSpikesConfig:
 
     steps: int = 300
     """Training steps of each run, rounded up to tens."""
+    devices: int | Literal["auto"] = "auto"
+    """JAX devices to share each batch; on a CPU, auto is one per core."""
     seed: int = 0
     """First seed."""
     seeds: int = 3
@@ -59,13 +62,14 @@ class GradientSpikesConfig:
     def settings(self, name: str) -> CopyTaskConfig:
         """The copy task under one setting, in ten epochs."""
         samples = -(-self.steps // 10) * CopyTaskConfig().batch_size
+        run = {"devices": self.devices, "seed": self.seed, "seeds": self.seeds}
         length = {"epochs": 10, "train_samples": samples, "val_samples": 500}
-        return CopyTaskConfig(seed=self.seed, seeds=self.seeds, **{**SETTINGS[name], **length})
+        return CopyTaskConfig(**{**SETTINGS[name], **length, **run})
 
 
 def execute(config: GradientSpikesConfig) -> None:
     """Train every method under every setting, then write and print what was measured."""
-    cli.require_backends(["jax"])
+    cli.require_backends(["jax"], config.devices)
     out = cli.prepare_out(config.out, cli.folder("gradient_spikes", config))
     report.measure_and_write(
         out, "gradient_spikes", config, ["jax"], lambda: train(config), draw, print_table
@@ -79,7 +83,8 @@ def train(config: GradientSpikesConfig) -> list[Run]:
     with interruptible(runs):
         for name in SETTINGS:
             copy_task = config.settings(name)
-            changed = cli.changed_fields(copy_task, CopyTaskConfig()) - {"seed", "seeds"}
+            changed = cli.changed_fields(copy_task, CopyTaskConfig(devices=config.devices))
+            changed -= {"seed", "seeds"}
             settings = {field: getattr(copy_task, field) for field in sorted(changed)}
             settings["setting"] = name
             for method in METHODS:

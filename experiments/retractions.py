@@ -11,7 +11,7 @@
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -47,6 +47,8 @@ class RetractionsConfig:
     """Random matrices for each condition number."""
     epochs: int = 20
     """Epochs of the copy task for each variant."""
+    devices: int | Literal["auto"] = "auto"
+    """JAX devices to share each batch; on a CPU, auto is one per core."""
     seed: int = 0
     """First seed."""
     seeds: int = 5
@@ -68,7 +70,13 @@ class RetractionsConfig:
         Spectral norms are measured every seventh step, so that those between projections at every
         fifth come at all distances from the last one.
         """
-        return CopyTaskConfig(epochs=self.epochs, seed=self.seed, seeds=self.seeds, track_every=7)
+        return CopyTaskConfig(
+            epochs=self.epochs,
+            devices=self.devices,
+            seed=self.seed,
+            seeds=self.seeds,
+            track_every=7,
+        )
 
 
 def measure_accuracy(config: RetractionsConfig) -> list[Run]:
@@ -163,6 +171,7 @@ def measure(config: RetractionsConfig) -> list[Run]:
 
 def execute(config: RetractionsConfig) -> None:
     """Measure all three parts, then write and print them."""
+    cli.require_backends(["jax"], config.devices)
     out = cli.prepare_out(config.out, cli.folder("retractions", config))
     report.measure_and_write(
         out,

@@ -27,7 +27,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxrnn.cells import ACTIVATIONS
+from jaxrnn.cells import activation_function
 
 # phi'(z), read off h = phi(z), so that z need not be kept. For modReLU it is sign(z)² where
 # |z| + b > 0, which is where h ≠ 0; there sign(h) = sign(z) as well.
@@ -60,6 +60,10 @@ def recurrence(
       bias: b of modReLU; None for the others.
       recompute: keep the states of every √T-th step only, and compute those between them again on
         the way back: memory √T instead of T, for one more forward pass.
+
+    Raises:
+      ValueError: an unknown activation.
+      TypeError: forward-mode differentiation.
     """
     T = inputs.shape[0]
     run = partial(_with_hint, activation, kernel, bias)
@@ -109,7 +113,7 @@ def _forward(
     activation: str, kernel: Array, bias: Array | None, inputs: Array, carry: Array
 ) -> tuple[Array, tuple[Array, Array, Array]]:
     """h_t = phi(a_t + W_hh h_{t-1}); h_{t-1} is written out too, for ∂L/∂W_hh to find it whole."""
-    phi = ACTIVATIONS[activation]
+    phi = activation_function(activation)
     extra = () if bias is None else (bias,)
 
     def step(h: Array, a: Array) -> tuple[Array, tuple[Array, Array]]:

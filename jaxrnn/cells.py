@@ -37,6 +37,13 @@ ACTIVATIONS: dict[str, Callable[..., Array]] = {
 }
 
 
+def activation_function(name: str) -> Callable[..., Array]:
+    """phi by its name in ``ACTIVATIONS``; ValueError if there is none."""
+    if name not in ACTIVATIONS:
+        raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {name!r}")
+    return ACTIVATIONS[name]
+
+
 class VanillaCell(nn.RNNCellBase):
     """h_t = phi(W_xh x_t + W_hh h_{t-1} + b_h), for ``SequenceModel`` and flax's ``nn.RNN``.
 
@@ -71,9 +78,7 @@ class VanillaCell(nn.RNNCellBase):
         self, carry: Float[Array, "*batch N"], inputs: Float[Array, "*batch D"]
     ) -> tuple[Float[Array, "*batch N"], Float[Array, "*batch N"]]:
         """One step: (h_{t-1}, x_t) → (h_t, h_t)."""
-        if self.activation not in ACTIVATIONS:
-            allowed = ", ".join(ACTIVATIONS)
-            raise ValueError(f"activation must be one of {allowed}, got {self.activation!r}")
+        phi = activation_function(self.activation)
         shared = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         dense_i = nn.Dense(
             self.features,
@@ -90,7 +95,6 @@ class VanillaCell(nn.RNNCellBase):
             **shared,
         )
         z = dense_i(inputs) + dense_h(carry)
-        phi = ACTIVATIONS[self.activation]
         if self.activation == "modrelu":
             bias = self.param(
                 "modrelu_bias", self.modrelu_bias_init, (self.features,), self.param_dtype

@@ -17,6 +17,9 @@ hypothesis.settings.load_profile("jaxrnn")
 # tests that press it need it to work.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# Two devices, which share what they can unless a test says otherwise.
+jax.config.update("jax_num_cpu_devices", 2)
+
 # Rank and dtype promotion stay at JAX's defaults: broadcasting a bias over leading dimensions is
 # how the library writes its equations, and Optax's Adam multiplies floats with an integer count.
 

@@ -117,7 +117,12 @@ def second_bias(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def dropped_bias(monkeypatch: pytest.MonkeyPatch) -> None:
-    """h_t = phi(W_xh x_t + W_hh h_{t-1}), without b_h."""
+    """h_t = phi(W_xh x_t + W_hh h_{t-1}), without b_h, in the fused recurrence."""
+    monkeypatch.setattr(jaxrnn.model, "_affine", lambda x, kernel, bias: x @ kernel)
+
+
+def dropped_bias_of_the_cell(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same in the cell, which nn.scan runs."""
     dense = nn.Dense
 
     def without_b_h(*args, **kwargs):
@@ -145,8 +150,24 @@ def leaky_slope(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(torch_ref.cells.ACTIVATIONS, "leaky_relu", leaky_relu)
 
 
+def plant_backward(monkeypatch: pytest.MonkeyPatch, wrong) -> None:
+    """``wrong(right, activation, residuals, g)`` in place of the fused recurrence's way back."""
+    right = jaxrnn.bptt._backward
+    monkeypatch.setattr(jaxrnn.bptt._recurrence, "bwd", functools.partial(wrong, right))
+
+
 def modrelu_bias_not_trained(monkeypatch: pytest.MonkeyPatch) -> None:
     """No gradient reaches b_modrelu; the outputs are right."""
+
+    def wrong(right, *args):
+        d_kernel, d_bias, *rest = right(*args)
+        return d_kernel, jnp.zeros_like(d_bias), *rest
+
+    plant_backward(monkeypatch, wrong)
+
+
+def modrelu_bias_of_the_cell_not_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same in the cell, which nn.scan runs."""
     modrelu = cells.modrelu
     monkeypatch.setitem(
         cells.ACTIVATIONS,
@@ -157,12 +178,32 @@ def modrelu_bias_not_trained(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def truncated_bptt(monkeypatch: pytest.MonkeyPatch) -> None:
     """The gradient stops at each step's carry; the outputs are right."""
+
+    def wrong(right, activation, residuals, g):
+        kernel, *states = residuals
+        return right(activation, (jnp.zeros_like(kernel), *states), g)
+
+    plant_backward(monkeypatch, wrong)
+
+
+def truncated_bptt_of_the_cell(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same in the cell, which nn.scan runs."""
     call = jaxrnn.VanillaCell.__call__
     monkeypatch.setattr(
         jaxrnn.VanillaCell,
         "__call__",
         lambda self, carry, inputs: call(self, jax.lax.stop_gradient(carry), inputs),
     )
+
+
+def deltas_a_step_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    """W_hh's gradient pairs each error with the state it produced, not with the one before."""
+
+    def wrong(right, activation, residuals, g):
+        kernel, states, _ = residuals
+        return right(activation, (kernel, states, states), g)
+
+    plant_backward(monkeypatch, wrong)
 
 
 def loss_over_wrong_count(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ plants there is a bug here.
 import functools
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -60,7 +60,13 @@ class Problem:
 
 
 class JaxSide:
-    """A problem on jaxrnn."""
+    """A problem on jaxrnn.
+
+    Attributes:
+      recurrence: which path it takes through time; tests set it.
+    """
+
+    recurrence: Literal["scan", "fused"] = "fused"
 
     def __init__(self, problem: Problem) -> None:
         D, N, C = problem.sizes
@@ -69,6 +75,7 @@ class JaxSide:
             jaxrnn.VanillaCell(N, problem.activation, param_dtype=dtype),
             num_outputs=C,
             last_only=problem.regression,
+            recurrence=self.recurrence,
             param_dtype=dtype,
         )
         self.loss = (

@@ -8,9 +8,12 @@ from flax import linen as nn
 
 from jaxrnn import SequenceModel, VanillaCell, bptt, numpy_rnn
 from jaxrnn.convert import from_weights, to_weights
+from jaxrnn.tasks import Batch, CopyTask
 from jaxrnn.training import classification_loss
 from tests import numpy_reference as reference
 from tests.numpy_reference import B, C, D, N, T
+from tests.parity_checks import TRAJECTORY, rounding_bound, uniform_weights
+from tests.parity_support import JaxSide, Problem, TorchSide, running_on
 
 # Rounding of sums of at most T·B = 15 products of size one in float64, in different orders.
 FLOAT64 = {"rtol": 1e-12, "atol": 1e-14}
@@ -42,7 +45,8 @@ def assert_same(actual, expected):
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_loss_and_gradients_agree_with_autodiff_and_with_numpy(rng, x64, activation):
+def test_four_witnesses_of_the_loss_and_every_gradient(rng, x64, activation):
+    """The fused recurrence, autodiff of the scan, NumPy by hand, PyTorch's autograd."""
     weights, batch = random_problem(rng, activation)
     fused_loss, fused = jax_gradients(weights, batch, activation, "fused")
     scan_loss, scan = jax_gradients(weights, batch, activation, "scan")
@@ -50,9 +54,10 @@ def test_loss_and_gradients_agree_with_autodiff_and_with_numpy(rng, x64, activat
     outputs, hidden = numpy_rnn.forward(weights, inputs, activation=activation)
     numpy_loss, dy = numpy_rnn.cross_entropy(outputs, batch[1])
     by_hand = numpy_rnn.backward(weights, inputs, hidden, dy, activation)
-    np.testing.assert_allclose([fused_loss, scan_loss], numpy_loss, **FLOAT64)
-    assert_same(fused, scan)
-    assert_same(fused, by_hand)
+    torch_loss, by_torch = TorchSide(Problem(weights, activation)).gradients(Batch(*batch))
+    np.testing.assert_allclose([fused_loss, scan_loss, torch_loss], numpy_loss, **FLOAT64)
+    for witness in (fused, scan, by_torch):
+        assert_same(witness, by_hand)
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
@@ -202,9 +207,64 @@ def test_bfloat16_sums_in_float32(rng):
 
 
 @pytest.mark.parametrize(
-    ("recurrence", "message"), [("loop", "'scan' or 'fused'"), ("fused", "GRU")]
+    ("recurrence", "message"), [("loop", "'scan', 'fused' or None"), ("fused", "GRU")]
 )
 def test_recurrences_that_cannot_be(unchecked, recurrence, message):
     cell = nn.GRUCell(N) if recurrence == "fused" else VanillaCell(N)
     with pytest.raises(ValueError, match=message):
         SequenceModel(cell, C, recurrence=recurrence).init(jax.random.key(0), jnp.ones((B, T, D)))
+
+
+def test_recomputing_is_refused_where_nothing_is_fused(unchecked):
+    for model in (
+        SequenceModel(nn.GRUCell(N), C, recompute=True),
+        SequenceModel(VanillaCell(N), C, recurrence="scan", recompute=True),
+    ):
+        with pytest.raises(ValueError, match="recompute needs the fused recurrence"):
+            model.init(jax.random.key(0), jnp.ones((B, T, D)))
+
+
+def test_fused_where_the_cell_allows(rng):
+    """The default refuses forward mode for a vanilla cell and has it for another."""
+    inputs = jnp.asarray(rng.standard_normal((B, T, D)), jnp.float32)
+    for cell in (VanillaCell(N), nn.GRUCell(N)):
+        model = SequenceModel(cell, C)
+        variables = model.init(jax.random.key(0), inputs)
+
+        def slope(model=model, variables=variables):
+            return jax.jvp(lambda x: model.apply(variables, x), (inputs,), (inputs,))
+
+        if isinstance(cell, VanillaCell):
+            with pytest.raises(TypeError, match="forward-mode"):
+                slope()
+        else:
+            slope()
+
+
+def test_an_unknown_activation_is_refused_by_both_paths(rng):
+    params = {"params": jax.tree.map(jnp.float32, from_weights(reference.random_weights(rng)))}
+    for recurrence in ("fused", "scan"):
+        model = SequenceModel(VanillaCell(N, "swish"), C, recurrence=recurrence)
+        with pytest.raises(ValueError, match=r"one of tanh, .+, got 'swish'"):
+            model.apply(params, jnp.ones((B, T, D)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_an_epoch_of_the_projected_copy_task_on_both_paths(rng, monkeypatch, dtype):
+    task = CopyTask()
+    D, N, C = task.num_inputs, 128, task.num_outputs
+    problem = Problem(uniform_weights(rng, dtype, D, N, C), clip_norm=1.0)
+    steps = -(-20_000 // 128)
+    batches = task.sample(rng, steps, 128)
+    losses = []
+    with running_on("cpu", dtype):
+        for recurrence in ("fused", "scan"):
+            monkeypatch.setattr(JaxSide, "recurrence", recurrence)
+            losses.append(JaxSide(problem).train(batches).loss)
+    # T steps of D + N + 1 products each, all steps one after the other; W_hh is orthogonal, so
+    # that errors are carried along and do not grow.
+    T = batches.inputs.shape[-1]
+    bound = rounding_bound(dtype, TRAJECTORY, steps * T * (D + N + 1))
+    np.testing.assert_allclose(losses[0], losses[1], rtol=bound, atol=0)
+    assert not np.array_equal(*losses)

@@ -7,10 +7,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from jaxrnn import orthogonal
 from jaxrnn.orthogonal import (
+    MAX_SQUARED_CONDITION,
     RETRACTIONS,
     cholesky,
     gram_schmidt,
+    householder,
     modified_gram_schmidt,
     polar,
     qr,
@@ -102,6 +105,50 @@ def test_qr_of_singular_and_zero_diagonal_matrices_is_orthogonal(name, dtype):
     assert np.linalg.norm(Q, axis=0).min() > 0.99
 
 
+@given(seeds, sizes, dtypes, st.floats(-3, 3), st.integers(0, 20))
+def test_qr_is_householder_at_any_scale_and_distance_from_orthogonal(seed, N, dtype, power, move):
+    rng = np.random.default_rng(seed)
+    W = orthogonal_matrices(rng, N) + 0.02 * move / np.sqrt(N) * rng.standard_normal((N, N))
+    W = (10**power * W).astype(dtype)
+    condition = np.linalg.cond(W.astype(np.float64))
+    # Both are off by STABLE eps or less, Householder by as much times the condition.
+    difference = np.linalg.norm((retract(qr, W) - retract(householder, W)).astype(np.float64))
+    assert difference <= STABLE * (1 + condition) * np.finfo(dtype).eps * np.sqrt(N)
+
+
+@pytest.mark.parametrize("N", [1, 2, 9, 64])
+def test_qr_trusts_cholesky_for_well_conditioned_matrices_only(rng, monkeypatch, N):
+    monkeypatch.setattr(orthogonal, "householder", lambda W: jnp.full_like(W, jnp.nan))
+    cheap = jax.jit(lambda W: ~jnp.isnan(qr(W)).any())
+    U, V = orthogonal_matrices(rng, N, batch=(2,))
+    trusted = 0
+    for squared_condition in np.geomspace(1, 1e4, 30):
+        extremes = np.ones((2, N))
+        extremes[0, 0] *= squared_condition**0.5  # one apart from the others, as hard as it gets
+        extremes[1] = np.geomspace(1, squared_condition**0.5, N)
+        for sigma in extremes:
+            W = ((U * sigma) @ V).astype(np.float32)
+            if cheap(W):
+                trusted += 1
+                assert np.linalg.cond(W.astype(np.float64)) ** 2 <= MAX_SQUARED_CONDITION * 1.001
+    assert trusted >= 5
+    # What Adam at its usual rate makes of an orthogonal matrix: every entry moved by as much.
+    assert cheap((U + 1e-3 * rng.choice([-1, 1], (N, N))).astype(np.float32))
+
+
+def test_one_bad_matrix_sends_its_batch_to_householder(rng):
+    W = orthogonal_matrices(rng, 6, batch=(3,))
+    W[1, :, 2] = 0
+    np.testing.assert_array_equal(retract(qr, W), retract(householder, W))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_what_is_not_finite_stays_so(bad):
+    W = np.eye(4, dtype=np.float32)
+    W[1, 2] = bad
+    assert np.isnan(retract(qr, W)).any()
+
+
 def test_polar_is_the_nearest_orthogonal_matrix(rng):
     W = rng.standard_normal((9, 9))
     Q = retract(polar, W)
@@ -135,10 +182,13 @@ def test_qr_unsigned_moves_an_orthogonal_matrix(rng):
     # It differs from qr in signs of columns alone, and a flipped column moves by 2.
     flipped = np.linalg.norm(unsigned - Q, axis=0) > 1.99
     assert flipped.any()
-    np.testing.assert_array_equal(unsigned * np.where(flipped, -1, 1), retract(qr, Q))
+    signed = unsigned * np.where(flipped, -1, 1)
+    np.testing.assert_array_equal(signed, retract(householder, Q))
 
 
-@pytest.mark.parametrize("retraction", [qr, gram_schmidt, modified_gram_schmidt, cholesky])
+@pytest.mark.parametrize(
+    "retraction", [qr, householder, gram_schmidt, modified_gram_schmidt, cholesky]
+)
 def test_all_ways_to_the_qr_factor_agree_when_well_conditioned(rng, retraction):
     # Near an orthogonal matrix, with signs of both kinds; its condition number is below 1.5.
     W = orthogonal_matrices(rng, 17) + 0.03 * rng.standard_normal((17, 17))
@@ -180,5 +230,8 @@ def test_leading_dimensions_are_a_batch(rng, retraction):
 
 
 def test_the_table_names_every_retraction():
-    functions = [qr, polar, qr_unsigned, gram_schmidt, modified_gram_schmidt, cholesky]
+    functions = [
+        *(qr, householder, polar, qr_unsigned),
+        *(gram_schmidt, modified_gram_schmidt, cholesky),
+    ]
     assert {function.__name__: function for function in functions} == RETRACTIONS

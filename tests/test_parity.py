@@ -32,7 +32,7 @@ from tests.parity_checks import (
     check_vanilla_curves,
     rounding_bound,
 )
-from tests.parity_support import running_on
+from tests.parity_support import JaxSide, running_on
 
 ACTIVATIONS = sorted(cells.ACTIVATIONS)
 
@@ -46,6 +46,11 @@ def dtype(request) -> str:
 def device(request, dtype):
     with running_on(request.param, dtype):
         yield request.param
+
+
+@pytest.fixture(params=["scan", "fused"])
+def both_paths(request, monkeypatch):
+    monkeypatch.setattr(JaxSide, "recurrence", request.param)
 
 
 @pytest.fixture(autouse=True)
@@ -87,26 +92,31 @@ def test_projection(for_jax, for_torch, device, dtype):
 # One step
 
 
+@pytest.mark.usefixtures("both_paths")
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_forward(activation, device, dtype):
     check_forward(device, dtype, activation=activation)
 
 
+@pytest.mark.usefixtures("both_paths")
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_loss_and_gradients(activation, device, dtype):
     check_gradients(device, dtype, activation=activation)
 
 
+@pytest.mark.usefixtures("both_paths")
 def test_regression(device, dtype):
     check_forward(device, dtype, activation="relu", regression=True)
     check_gradients(device, dtype, activation="relu", regression=True)
 
 
+@pytest.mark.usefixtures("both_paths")
 @pytest.mark.parametrize("activation", ["tanh", "modrelu"])
 def test_optimizer_step(activation, device, dtype):
     check_step(device, dtype, activation=activation)
 
 
+@pytest.mark.usefixtures("both_paths")
 @pytest.mark.parametrize("retraction", ["polar", None])
 def test_optimizer_step_with_another_projection(retraction, device, dtype):
     check_step(device, dtype, retraction=retraction)
@@ -119,19 +129,23 @@ def test_conversion_both_ways(device, dtype):
 # Trajectories
 
 
+@pytest.mark.usefixtures("both_paths")
 def test_a_rate_of_its_own_for_the_recurrent_matrix(device, dtype):
     check_few_steps(device, dtype, recurrent_lr=0.001)
 
 
+@pytest.mark.usefixtures("both_paths")
 def test_projection_at_every_fifth_step(device, dtype):
     check_few_steps(device, dtype, every=5)
 
 
+@pytest.mark.usefixtures("both_paths")
 @pytest.mark.slow
 def test_trajectory_of_the_projected_copy_task(device, dtype):
     check_copy_trajectory(device, dtype)
 
 
+@pytest.mark.usefixtures("both_paths")
 @pytest.mark.slow
 def test_trajectory_of_the_irnn_on_the_adding_task(device, dtype):
     check_adding_trajectory(device, dtype)
@@ -140,6 +154,7 @@ def test_trajectory_of_the_irnn_on_the_adding_task(device, dtype):
 # The vanilla RNN
 
 
+@pytest.mark.usefixtures("both_paths")
 @pytest.mark.slow
 def test_curves_of_the_vanilla_rnn_agree_as_distributions_over_seeds():
     """The vanilla RNN is chaotic, so its curves are not compared point by point.
@@ -159,11 +174,13 @@ def test_curves_of_the_vanilla_rnn_agree_as_distributions_over_seeds():
 # Negative controls: the checks above have to fail on a broken implementation
 
 
-def control(plant, check, *args, names: str, **settings):
+def control(plant, check, *args, names: str, path: str = "fused", **settings):
     """A bug, the check that has to fail on it, and what the failure has to name."""
 
     def run(device: str, dtype: str) -> None:
-        check(*args, device, dtype, **settings)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(JaxSide, "recurrence", path)
+            check(*args, device, dtype, **settings)
 
     return pytest.param(plant, run, names, id=f"{plant.__name__}-{check.__name__}")
 
@@ -177,6 +194,7 @@ CONTROLS = [
     control(bugs.swapped_activation, check_forward, names="outputs"),
     control(bugs.leaky_slope, check_forward, activation="leaky_relu", names="outputs"),
     control(bugs.dropped_bias, check_forward, names="outputs"),
+    control(bugs.dropped_bias_of_the_cell, check_forward, path="scan", names="outputs"),
     control(bugs.ignored_carry, check_forward, names="outputs"),
     control(bugs.loss_over_wrong_count, check_gradients, names="loss"),
     control(bugs.half_squared_error, check_gradients, regression=True, names="loss"),
@@ -186,7 +204,18 @@ CONTROLS = [
         activation="modrelu",
         names="gradient of b_modrelu",
     ),
+    control(
+        bugs.modrelu_bias_of_the_cell_not_trained,
+        check_gradients,
+        activation="modrelu",
+        path="scan",
+        names="gradient of b_modrelu",
+    ),
     control(bugs.truncated_bptt, check_gradients, names="gradient of W_xh"),
+    control(
+        bugs.truncated_bptt_of_the_cell, check_gradients, path="scan", names="gradient of W_xh"
+    ),
+    control(bugs.deltas_a_step_early, check_gradients, names="gradient of W_hh"),
     control(bugs.transposed_conversion, check_conversion, names="Flax kernel"),
     control(bugs.unsigned_qr, check_step, names="after the step, W_hh"),
     control(bugs.shifted_cadence, check_few_steps, every=5, names="weights by step 1, W_hh"),

@@ -32,7 +32,7 @@ def test_where_by_name_and_by_predicate(model):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"retraction": "svd"}, "qr, polar.*'svd'"),
+        ({"retraction": "svd"}, "qr, householder.*'svd'"),
         ({"every": 0}, "1 or more, got 0"),
         ({"every": math.inf}, "1 or more, got inf"),
         ({"layout": "in"}, "'in_out' or 'out_in', got 'in'"),

@@ -300,3 +300,77 @@ def test_optimizers_that_want_the_loss_are_given_it(rng, x64):
     state, _ = make_train_step(LOSS, optimizer)(TrainState.create(params, optimizer), batch)
     expected = jax.tree.map(lambda p, g: p - value * g, params, grads)
     assert_trees_close(state.params, expected, **FLOAT64)
+
+
+# Several devices. The tests run with two, on the CPU.
+
+
+@pytest.mark.parametrize("vmapped", [False, True])
+def test_one_device_and_several_agree(rng, x64, vmapped):
+    shape = (S, K, 4, T) if vmapped else (K, 4, T)
+    batches = Batch(rng.integers(0, D, shape), rng.integers(0, C, shape))
+    params = [from_weights(reference.random_weights(rng)) for _ in range(S)]
+    states = [TrainState.create(tree, OPTIMIZER) for tree in params]
+    state = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states) if vmapped else states[0]
+    results = []
+    for devices in (1, 2, 2):
+        chunk = make_train_chunk(LOSS, OPTIMIZER, devices=devices)
+        results.append(jax.jit(jax.vmap(chunk) if vmapped else chunk)(state, batches))
+    one, two, again = results
+    # The mean over a batch as a mean of two means; the accuracy is in float32.
+    assert_trees_close(
+        two[1]._replace(accuracy=0), one[1]._replace(accuracy=0), rtol=1e-12, atol=1e-14
+    )
+    np.testing.assert_allclose(two[1].accuracy, one[1].accuracy, rtol=1e-6)
+    assert_trees_close(two[0], one[0], rtol=1e-12, atol=1e-14)
+    jax.tree.map(np.testing.assert_array_equal, two, again)
+
+
+def test_the_devices_share_the_batch(rng):
+    """Each device sees its half: a loss that adds one a sequence seen counts them."""
+    seen = []
+
+    def loss(params, batch):
+        seen.append(batch.inputs.shape)
+        return jnp.sum(params["cell"]["h"]["kernel"] ** 2), jnp.float32(0)
+
+    params = {"cell": {"h": {"kernel": jnp.eye(N)}}}
+    state = TrainState.create(params, optax.sgd(0.1))
+    for size, devices, expected in (
+        (16, None, 8),  # two devices
+        (14, None, 14),  # too few sequences for two
+        (17, None, 17),  # not divisible
+        (14, 2, 7),
+        (16, 1, 16),
+    ):
+        seen.clear()
+        chunk = make_train_chunk(loss, optax.sgd(0.1), devices=devices)
+        shape = (K, size, T)
+        jax.jit(chunk)(state, Batch(jnp.zeros(shape), jnp.zeros(shape)))
+        assert set(seen) == {(expected, T)}
+
+
+def test_a_user_who_pinned_a_device_gets_that_one(rng):
+    with jax.default_device(jax.devices()[1]):
+        batches = Batch(rng.integers(0, D, (K, 16, T)), rng.integers(0, C, (K, 16, T)))
+        model = make_model(jnp.float32)
+        params = model.init(jax.random.key(0), jnp.zeros((1, T, D)))["params"]
+        state = TrainState.create(params, optax.sgd(0.1))
+        chunk = make_train_chunk(classification_loss(model, D), optax.sgd(0.1))
+        state, _ = jax.jit(chunk)(state, batches)
+    assert state.step.devices() == {jax.devices()[1]}
+
+
+@pytest.mark.parametrize(
+    ("devices", "message"),
+    [
+        (0, "from 1 to the 2 that JAX sees, got 0"),
+        (3, "got 3"),
+        (2, "divide the batch of 3, got 2"),
+    ],
+)
+def test_devices_that_cannot_be(rng, devices, message):
+    state = TrainState.create({"h": jnp.eye(N)}, optax.sgd(0.1))
+    chunk = make_train_chunk(LOSS, optax.sgd(0.1), devices=devices)
+    with pytest.raises(ValueError, match=message):
+        chunk(state, Batch(jnp.zeros((K, 3, T)), jnp.zeros((K, 3, T))))

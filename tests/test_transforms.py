@@ -264,7 +264,7 @@ def test_half_precision_leaves_are_retracted_in_float32(rng, dtype):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"retraction": "svd"}, "retraction must be one of qr, polar, .*, got 'svd'"),
+        ({"retraction": "svd"}, "retraction must be one of qr, householder, .*, got 'svd'"),
         ({"every": 0}, "every must be a whole number, 1 or more, got 0"),
         ({"every": -2}, "got -2"),
         ({"every": 1.5}, "got 1.5"),

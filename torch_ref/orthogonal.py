@@ -12,11 +12,19 @@ from torch import Tensor
 Retraction = Callable[[Tensor], Tensor]
 
 
-def qr(W: Tensor) -> Tensor:
-    """Sign-corrected QR: Q·diag(s) with W = QR, s_j = −1 where R_jj < 0 and +1 otherwise."""
+def householder(W: Tensor) -> Tensor:
+    """Sign-corrected QR by Householder reflections: backward stable whatever W."""
     Q, R = torch.linalg.qr(W)
     negative = torch.diagonal(R, dim1=-2, dim2=-1) < 0
     return Q * torch.where(negative, -1.0, 1.0).to(W.dtype).unsqueeze(-2)
+
+
+def qr(W: Tensor) -> Tensor:
+    """Sign-corrected QR: Q·diag(s) with W = QR, s_j = −1 where R_jj < 0 and +1 otherwise.
+
+    Always by Householder: the reference takes none of jaxrnn's short cuts.
+    """
+    return householder(W)
 
 
 def polar(W: Tensor) -> Tensor:
@@ -61,5 +69,13 @@ def cholesky(W: Tensor) -> Tensor:
 
 RETRACTIONS: dict[str, Retraction] = {
     function.__name__: function
-    for function in (qr, polar, qr_unsigned, gram_schmidt, modified_gram_schmidt, cholesky)
+    for function in (
+        qr,
+        householder,
+        polar,
+        qr_unsigned,
+        gram_schmidt,
+        modified_gram_schmidt,
+        cholesky,
+    )
 }

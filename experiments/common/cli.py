@@ -15,7 +15,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, Literal, NoReturn, TypeVar
 
 import tyro
 
@@ -78,16 +78,21 @@ def fail(message: str) -> NoReturn:
     sys.exit(2)
 
 
-def require_backends(backends: Sequence[str]) -> None:
-    """Import the frameworks, or exit with 2 and name the extra that installs them."""
+def require_backends(backends: Sequence[str], devices: int | Literal["auto"] = "auto") -> None:
+    """Import the frameworks and start JAX; exit with 2 where one is missing, naming its extra."""
     for backend in backends:
         try:
-            load_backend(backend)
+            library = load_backend(backend)
         except ImportError as error:
             extra = "jaxrnn[torch]" if backend == "torch" else "jaxrnn"
             fail(
                 f"--backend {backend} needs the package {backend} ({error}): pip install '{extra}'"
             )
+        if backend == "jax":
+            try:
+                library.start(None if devices == "auto" else devices)
+            except ValueError as error:
+                fail(f"--devices {devices}: {error}")
 
 
 def prepare_out(out: Path | None, default: Path) -> Path:
@@ -145,6 +150,17 @@ def check_memory(config: Any, numbers: int, *names: str) -> None:
 def total_memory() -> int:
     """Bytes of memory in this machine."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def check_devices(config: Any) -> None:
+    """ValueError unless --devices is auto, or divides --batch-size and JAX is asked for."""
+    if config.devices == "auto":
+        return
+    if config.devices < 1 or config.batch_size % config.devices:
+        raise ValueError(
+            f"--devices must be auto or a divisor of --batch-size {config.batch_size}, "
+            f"got {config.devices}"
+        )
 
 
 def check_distinct(config: Any, name: str) -> None:

@@ -1,5 +1,7 @@
 """Recipes carried out by jaxrnn: one compiled chunk of steps, vmapped over seeds."""
 
+import contextlib
+import os
 from collections.abc import Sequence
 
 import jax
@@ -11,6 +13,21 @@ import jaxrnn
 from experiments.common.recipe import Recipe, Weights
 from jaxrnn import initializers, training
 from jaxrnn.tasks import Batch
+
+
+def start(devices: int | None = None) -> None:
+    """Start JAX, on a CPU with so many devices; None: with one for each core.
+
+    A JAX that has started keeps the devices it has.
+
+    Raises:
+      ValueError: fewer devices than asked for.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    with contextlib.suppress(RuntimeError):
+        jax.config.update("jax_num_cpu_devices", devices or cores)
+    if devices is not None and devices > len(jax.devices()):
+        raise ValueError(f"JAX sees {len(jax.devices())} devices")
 
 
 def build_model(recipe: Recipe) -> jaxrnn.SequenceModel:
@@ -63,7 +80,7 @@ class JaxTrainer:
 
     def __init__(self, recipe: Recipe, weights: Sequence[Weights]) -> None:
         loss, optimizer = build_loss(recipe), build_optimizer(recipe)
-        chunk = training.make_train_chunk(loss, optimizer, recipe.track_every)
+        chunk = training.make_train_chunk(loss, optimizer, recipe.track_every, recipe.devices)
         self._several = len(weights) > 1
         create = lambda params: training.TrainState.create(params, optimizer)  # noqa: E731
         if self._several:

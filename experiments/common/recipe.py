@@ -11,7 +11,7 @@ import numpy as np
 from jaxrnn.tasks import Batch, Task
 
 Weights = dict[str, np.ndarray]
-BACKENDS = {"jax": "experiments.common.jax_backend", "torch": "experiments.common.torch_backend"}
+BACKENDS = {name: f"experiments.common.{name}_backend" for name in ("jax", "torch", "numpy")}
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ class Recipe:
       project_every: steps between projections.
       track_every: steps between measurements of the spectral norm.
       recurrence: how JAX runs the cell over time; see jaxrnn.SequenceModel.
+      devices: of JAX's, to share each batch; None: see jaxrnn.training.make_train_chunk.
     """
 
     task: Task
@@ -41,7 +42,8 @@ class Recipe:
     retraction: str | None = None
     project_every: int = 1
     track_every: int = 1
-    recurrence: Literal["scan", "fused"] = "scan"
+    recurrence: Literal["scan", "fused"] | None = None
+    devices: int | None = None
 
     @property
     def is_regression(self) -> bool:
@@ -60,7 +62,7 @@ class Trainer(Protocol):
 
 
 class Backend(Protocol):
-    """What jax_backend and torch_backend offer."""
+    """What jax_backend, torch_backend and numpy_backend offer."""
 
     def initial_weights(self, recipe: Recipe, seed: int) -> Weights:
         """Fresh weights in the letters of the equations."""

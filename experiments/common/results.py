@@ -53,11 +53,13 @@ def environment(backends: Iterable[str]) -> dict[str, Any]:
     if "jax" in backends:
         import jax
 
-        devices.append(f"jax: {jax.devices()[0].device_kind}")
+        devices.append(f"jax: {len(jax.devices())} x {jax.devices()[0].device_kind}")
     if "torch" in backends:
         import torch
 
         devices.append(f"torch: {torch.get_default_device().type}")
+    if "numpy" in backends:
+        devices.append("numpy: cpu")
     return {
         "python": platform.python_version(),
         **versions,

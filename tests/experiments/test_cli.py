@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from experiment_support import words
@@ -50,7 +51,7 @@ def sixteen_gib(monkeypatch):
     ("line", "named", "given", "allowed"),
     [
         ("--methods lstm", "--methods", "lstm", "'vanilla', 'orthogonal_init', 'qr'"),
-        ("--backend tensorflow", "--backend", "tensorflow", "'jax', 'torch', 'both'"),
+        ("--backend tensorflow", "--backend", "tensorflow", "'jax', 'torch', 'numpy', 'both'"),
         ("--preset adding", "--preset", "adding", "copy_memory"),
         ("--retraction cayley", "--retraction", "cayley", "'qr', 'polar', 'qr_unsigned'"),
         ("--activation gelu", "--activation", "gelu", "'tanh', 'relu'"),
@@ -81,6 +82,18 @@ def sixteen_gib(monkeypatch):
         ("--clip-norm nan", "--clip-norm", "got nan", "0 or more"),
         ("--clip-norm -1", "--clip-norm", "got -1.0", "0 or more"),
         ("--clip-norm inf", "--clip-norm", "got inf", "at most 1000"),
+        ("--devices 0", "--devices", "got 0", "a divisor of --batch-size 128"),
+        ("--devices 3", "--devices", "got 3", "auto or a divisor"),
+        ("--devices all", "--devices", "all", "auto"),
+        ("--backend torch --devices 2", "--devices", "torch", "--backend jax or both"),
+        ("--backend numpy --retraction polar", "--retraction", "got polar", "qr"),
+        ("--backend numpy --recurrent-lr 0.1", "--recurrent-lr", "got 0.1", "None"),
+        (
+            "--backend numpy --preset copy_memory",
+            "--recurrent-init",
+            "got henaff",
+            "orthogonal or identity",
+        ),
         ("--preset copy_memory --lr nan", "--lr", "got nan", "above 0"),
         ("--out=", "--out", "empty name", "a folder"),
     ],
@@ -218,11 +231,22 @@ def test_a_folder_is_made_with_its_parents(monkeypatch, tmp_path):
     )
 
 
+def test_more_devices_than_there_are_is_one_line(capsys):
+    cli.require_backends(["jax"], "auto")
+    cli.require_backends(["jax"], 2)
+    with pytest.raises(SystemExit) as caught:
+        cli.require_backends(["jax"], 3)  # JAX has started, with the two of the tests
+    assert caught.value.code == 2
+    assert capsys.readouterr().err == "error: --devices 3: JAX sees 2 devices\n"
+
+
 @pytest.mark.parametrize(("backend", "extra"), [("torch", "jaxrnn[torch]"), ("jax", "jaxrnn")])
 def test_a_missing_framework_is_one_line(capsys, monkeypatch, backend, extra):
     def load(name):
         if name == backend:
             raise ModuleNotFoundError(f"No module named '{backend}'")
+
+        return SimpleNamespace(start=lambda devices: None)
 
     monkeypatch.setattr(cli, "load_backend", load)
     cli.require_backends([{"jax": "torch", "torch": "jax"}[backend]])

@@ -74,9 +74,14 @@ def test_ctrl_c_while_jax_compiles_has_nothing_to_keep(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("backend", "blocked"), [("torch", "jax jaxlib flax optax"), ("jax", "torch")]
+    ("backend", "blocked"),
+    [
+        ("torch", "jax jaxlib flax optax"),
+        ("jax", "torch"),
+        ("numpy", "jax jaxlib flax optax torch"),
+    ],
 )
-def test_each_backend_trains_without_the_other(tmp_path, backend, blocked):
+def test_each_backend_trains_without_the_others(tmp_path, backend, blocked):
     arguments = options(backend=backend, methods="vanilla", epochs=1)
     with command("copy_task", *arguments, "--out", "out", cwd=tmp_path, blocked=blocked) as process:
         _, errors = process.communicate(timeout=TIMEOUT)
@@ -85,3 +90,13 @@ def test_each_backend_trains_without_the_other(tmp_path, backend, blocked):
     assert (run["backend"], run["status"]) == (backend, "completed")
     written = sorted(path.name for path in tmp_path.rglob("*"))
     assert written == ["copy_task.png", "out", "results.json"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("devices", ["1", "4"])
+def test_jax_starts_with_the_devices_asked_for(tmp_path, devices):
+    arguments = [*options(methods="qr", epochs=1, devices=devices), "--out", "out"]
+    with command("copy_task", *arguments, cwd=tmp_path) as process:
+        _, errors = process.communicate(timeout=TIMEOUT)
+    assert (process.returncode, errors) == (0, "")
+    assert load(tmp_path / "out")["environment"]["device"] == f"jax: {devices} x cpu"

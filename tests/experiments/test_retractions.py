@@ -123,10 +123,11 @@ def test_all_parts_are_written(monkeypatch, tmp_path):
     recipes = parts(monkeypatch)
     execute(RetractionsConfig(seeds=2, out=tmp_path))
     runs = load(tmp_path)["runs"]
-    assert [run["method"] for run in runs[:7]] == [*RETRACTIONS, "qr"]
-    assert [run["method"] for run in runs[7::2]] == list(VARIANTS)
-    assert [run["seed"] for run in runs[7:]] == [0, 1] * len(VARIANTS)
-    assert runs[9]["settings"] == {"part": "training", "project_every": 5}
+    first, trained = runs[: len(RETRACTIONS) + 1], runs[len(RETRACTIONS) + 1 :]
+    assert [run["method"] for run in first] == [*RETRACTIONS, "qr"]
+    assert [run["method"] for run in trained[::2]] == list(VARIANTS)
+    assert [run["seed"] for run in trained] == [0, 1] * len(VARIANTS)
+    assert trained[2]["settings"] == {"part": "training", "project_every": 5}
     assert (tmp_path / "retractions.png").read_bytes().startswith(PNG)
     for name, changes in VARIANTS.items():
         assert recipes[name].retraction == changes.get("retraction", "qr")
@@ -135,14 +136,15 @@ def test_all_parts_are_written(monkeypatch, tmp_path):
 
 @pytest.mark.usefixtures("tiny")
 @pytest.mark.parametrize(
-    ("interrupted", "kept"), [("single steps", 6), ("qr", 6 + 1 + 1), ("polar", 6 + 1 + 3)]
+    ("interrupted", "kept"),  # beside the accuracy of each retraction
+    [("single steps", 0), ("qr", 1 + 1), ("polar", 1 + 3)],
 )
 def test_ctrl_c_keeps_the_parts_that_ended(monkeypatch, tmp_path, interrupted, kept):
     parts(monkeypatch, interrupted)
     with ctrl_c():
         execute(RetractionsConfig(seeds=1, out=tmp_path))
     runs = load(tmp_path)["runs"]
-    assert len(runs) == kept
+    assert len(runs) == len(RETRACTIONS) + kept
     if interrupted in VARIANTS:
         assert runs[-1]["settings"] == {"part": "training", **VARIANTS[interrupted]}
     assert (tmp_path / "retractions.png").read_bytes().startswith(PNG)

@@ -1,0 +1,107 @@
+"""Recipes carried out by jaxrnn.numpy_rnn, one seed after the other, in float64.
+
+It knows one initialiser beside the uniform one and the identity, one rate for all weights, and QR.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from experiments.common.recipe import Recipe, Weights
+from jaxrnn import numpy_rnn
+from jaxrnn.tasks import Batch
+
+
+class Measurements(NamedTuple):
+    """What a step measured; see jaxrnn.training.Measurements."""
+
+    loss: np.ndarray
+    accuracy: np.ndarray
+    grad_norm: np.ndarray
+    spectral_norm: np.ndarray
+    orthogonality_error: np.ndarray
+
+
+def initial_weights(recipe: Recipe, seed: int) -> Weights:
+    """Fresh weights in the letters of the equations."""
+    rng = np.random.default_rng([seed, 2])  # 0 and 1 are the data's
+    N = recipe.hidden
+    weights = numpy_rnn.initial_weights(rng, recipe.task.num_inputs, N, recipe.task.num_outputs)
+    if recipe.recurrent_init == "orthogonal":
+        weights["W_hh"] = numpy_rnn.project(rng.standard_normal((N, N)))
+    elif recipe.recurrent_init == "identity":
+        weights["W_hh"] = np.eye(N)
+    if recipe.activation == "modrelu":
+        weights["b_modrelu"] = np.zeros(N)
+    return weights
+
+
+class NumpyTrainer:
+    """S seeds in training."""
+
+    def __init__(self, recipe: Recipe, weights: Sequence[Weights]) -> None:
+        self._states = [_Training(recipe, seed_weights) for seed_weights in weights]
+
+    def train(self, batches: Sequence[Batch]) -> Measurements:
+        """Train each seed on its chunk of K batches; (S, K) arrays."""
+        rows = [state.train(chunk) for state, chunk in zip(self._states, batches, strict=True)]
+        return Measurements(*np.stack(rows, axis=1))
+
+    def evaluate(self, batches: Sequence[Batch]) -> tuple[np.ndarray, np.ndarray]:
+        """Loss and accuracy (S,) of each seed on its one large batch."""
+        rows = [state.loss(batch)[:2] for state, batch in zip(self._states, batches, strict=True)]
+        values, accuracies = np.array(rows).T
+        return values, accuracies
+
+
+class _Training:
+    """One seed: its weights, and what Adam keeps of them."""
+
+    def __init__(self, recipe: Recipe, weights: Weights) -> None:
+        self.recipe = recipe
+        self.weights = {name: np.asarray(array, np.float64) for name, array in weights.items()}
+        self.adam = numpy_rnn.Adam(self.weights, recipe.lr)
+        self.diverged = False
+
+    def train(self, batches: Batch) -> np.ndarray:
+        """K steps; the columns of Measurements as rows (5, K)."""
+        K = len(batches.inputs)
+        measured = np.full((5, K), np.nan)
+        for k, batch in enumerate(map(Batch, *batches)):
+            measured[:3, k] = self.step(batch)
+            if (K - 1 - k) % self.recipe.track_every == 0:
+                sigma = np.linalg.svd(self.weights["W_hh"], compute_uv=False)
+                # ‖WᵀW − I‖_F, by the singular values.
+                error = np.linalg.norm(sigma**2 - 1) / np.sqrt(len(sigma))
+                measured[3:, k] = sigma[0], error
+        return measured
+
+    def step(self, batch: Batch) -> tuple[float, float, float]:
+        """Loss, accuracy and gradient norm; a step that is not finite is the last to be tried."""
+        recipe = self.recipe
+        value, accuracy, dy, inputs, hidden = self.loss(batch)
+        gradients = numpy_rnn.backward(self.weights, inputs, hidden, dy, recipe.activation)
+        gradients, norm = numpy_rnn.clip_by_global_norm(gradients, recipe.clip_norm)
+        self.diverged |= not (np.isfinite(value) and np.isfinite(norm))
+        if not self.diverged:
+            self.weights = self.adam.update(self.weights, gradients)
+            if recipe.retraction and (self.adam.steps - 1) % recipe.project_every == 0:
+                self.weights["W_hh"] = numpy_rnn.project(self.weights["W_hh"])
+        return value, accuracy, norm
+
+    def loss(self, batch: Batch) -> tuple[float, float, np.ndarray, np.ndarray, np.ndarray]:
+        """Loss and accuracy, then what the way back needs: ∂L/∂y, inputs and states."""
+        recipe, inputs = self.recipe, batch.inputs
+        if not recipe.is_regression:
+            inputs = np.eye(recipe.task.num_inputs)[inputs]
+        outputs, hidden = numpy_rnn.forward(self.weights, inputs, activation=recipe.activation)
+        if recipe.is_regression:
+            value, dy = numpy_rnn.squared_error(outputs, batch.targets)
+            return value, np.nan, dy, inputs, hidden
+        value, dy = numpy_rnn.cross_entropy(outputs, batch.targets)
+        accuracy = np.mean(outputs.argmax(axis=-1) == batch.targets)
+        return value, float(accuracy), dy, inputs, hidden
+
+
+make_trainer = NumpyTrainer
