@@ -15,6 +15,8 @@ computed step by step. ∂L/∂W_hh is a sum of outer products over time and bat
 two matrices with T·B rows; automatic differentiation of a scan adds it up one time step at a time,
 reading and writing an N×N matrix at each, which takes longer than all the rest.
 
+The states h_1 … h_T are kept for the way back, T·B·N numbers; ``in_chunks`` keeps √T as many.
+
 Arrays are time-major, (T, B, N), so that a step reads and writes contiguous memory; the kernel is
 W_hhᵀ (N, N), as Flax stores it, and states are rows: W_hh h is ``h @ kernel``.
 """
@@ -22,6 +24,7 @@ W_hhᵀ (N, N), as Flax stores it, and states are rows: W_hh h is ``h @ kernel``
 import math
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -46,7 +49,6 @@ def recurrence(
     carry: Float[Array, "*batch N"],
     activation: str = "tanh",
     bias: Float[Array, " N"] | None = None,
-    recompute: bool = False,
 ) -> Float[Array, "T *batch N"]:
     """All states h_1 … h_T of h_t = phi(a_t + W_hh h_{t-1}), differentiable in every array.
 
@@ -58,36 +60,13 @@ def recurrence(
       carry: h_0.
       activation: phi, a name in ``jaxrnn.cells.ACTIVATIONS``.
       bias: b of modReLU; None for the others.
-      recompute: keep the states of every √T-th step only, and compute those between them again on
-        the way back: memory √T instead of T, for one more forward pass.
 
     Raises:
       ValueError: an unknown activation.
       TypeError: forward-mode differentiation.
     """
-    T = inputs.shape[0]
-    run = partial(_with_hint, activation, kernel, bias)
-    if not recompute:
-        return run(inputs, carry)
-    length = max(1, math.isqrt(T))
-    whole = T - T % length
-
-    @jax.checkpoint
-    def chunk(h: Array, a: Array) -> tuple[Array, Array]:
-        states = run(a, h)
-        return states[-1], states
-
-    chunks = inputs[:whole].reshape(-1, length, *inputs.shape[1:])
-    last, states = jax.lax.scan(chunk, carry, chunks)
-    states = states.reshape(whole, *inputs.shape[1:])
-    if whole == T:
-        return states
-    return jnp.concatenate([states, chunk(last, inputs[whole:])[1]])
-
-
-def _with_hint(activation: str, *arrays: Array | None) -> Array:
     try:
-        return _recurrence(activation, *arrays)
+        return _recurrence(activation, kernel, bias, inputs, carry)
     except TypeError as error:
         if "forward-mode" not in str(error):
             raise
@@ -147,3 +126,56 @@ def _backward(
 
 
 _recurrence.defvjp(_forward, _backward)
+
+
+def in_chunks(
+    hidden_states: Callable[[Array, Array], Array],
+    emit: Callable[[Array], Array] | None,
+    h_0: Float[Array, "B N"],
+    inputs: Float[Array, "T B D"],
+    last_index: Array | int,
+) -> tuple[Float[Array, "B N"], Any]:
+    """A recurrence over √T steps at a time, which is run again on the way back.
+
+    Only h at the start of each of the √T chunks is kept, and the states of one chunk at a time.
+    (Chen et al. 2016, Training deep nets with sublinear memory cost.)
+
+    Args:
+      hidden_states: (h (B, N), inputs (t, B, D)) → t states (t, B, N).
+      emit: what is wanted of them, from (t, B, N) to (t, ...); None: nothing.
+      h_0: the state before the first step.
+      inputs: of all steps.
+      last_index: the step whose state is wanted, or one for each sequence, (B,).
+
+    Returns:
+      The states at ``last_index``, and what was emitted for all steps.
+    """
+    T = inputs.shape[0]
+    length = math.isqrt(T - 1) + 1
+    count = -(-T // length)
+    padded = jnp.pad(inputs, ((0, count * length - T), (0, 0), (0, 0)))
+
+    @partial(jax.checkpoint, prevent_cse=False)  # inside a scan nothing can be shared anyway
+    def chunk(carry: tuple[Array, Array], at: tuple[Array, Array]) -> tuple[Any, Any]:
+        (h, last), (start, x) = carry, at
+        hidden = hidden_states(h, x)
+        index = jnp.broadcast_to(last_index - start, h.shape[:1])
+        is_here = (index >= 0) & (index < length)
+        here = state_at(jnp.clip(index, 0, length - 1), hidden, time_axis=0)
+        last = jnp.where(is_here[:, None], here, last)
+        return (hidden[-1], last), None if emit is None else emit(hidden)
+
+    starts = length * jnp.arange(count)
+    chunks = padded.reshape(count, length, *inputs.shape[1:])
+    (_, last), outputs = jax.lax.scan(chunk, (h_0, h_0), (starts, chunks))
+    if emit is not None:
+        outputs = outputs.reshape(count * length, *outputs.shape[2:])[:T]
+    return last, outputs
+
+
+def state_at(index: Array | int, hidden: Array, time_axis: int) -> Float[Array, "B N"]:
+    """The states of one step, or of one step for each sequence, (B,)."""
+    if isinstance(index, int):
+        return jax.lax.index_in_dim(hidden, index, time_axis, keepdims=False)
+    places = jnp.expand_dims(index, (time_axis, 2))
+    return jnp.take_along_axis(hidden, places, axis=time_axis).squeeze(time_axis)

@@ -1,5 +1,7 @@
 """A recurrent cell over a sequence, then a readout y_t = W_hy h_t + b_y."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal
 
 import jax
@@ -29,7 +31,9 @@ class SequenceModel(nn.Module):
       recurrence: "scan" runs any cell by flax's ``nn.RNN``; "fused" runs a ``VanillaCell`` by
         ``jaxrnn.bptt``, whose gradient is derived by hand: faster, but without forward mode. None
         is fused where the cell allows.
-      recompute: with the fused recurrence, trade a second forward pass for memory √T instead of T.
+      recompute: with the fused recurrence, keep the states of every √T-th step only, and compute
+        those between them again on the way back: memory √T·N instead of T·N for one more forward
+        pass. (Inputs and outputs, of D and C features, are held as ever.)
       kernel_init, bias_init: for W_hy and b_y.
       dtype, param_dtype: of the readout's computation and of its parameters.
 
@@ -67,10 +71,6 @@ class SequenceModel(nn.Module):
             mean nothing. Default: T.
           reverse: run from the last valid step to the first; outputs stay in the inputs' order.
         """
-        # The scan is what creates the parameters.
-        is_fused = self._wants_fused() and not self.is_initializing()
-        run = self._run_fused if is_fused else self._run_scan
-        carry, hidden = run(inputs, initial_carry, seq_lengths, reverse)
         readout = nn.Dense(
             self.num_outputs,
             kernel_init=self.kernel_init,
@@ -79,12 +79,10 @@ class SequenceModel(nn.Module):
             param_dtype=self.param_dtype,
             name="readout",
         )
-        time_axis = 0 if is_fused else 1
-        if self.last_only:
-            outputs = readout(_last_step(hidden, time_axis, seq_lengths, reverse))
-        else:
-            # The C outputs are turned to (B, T), not the N units.
-            outputs = jnp.moveaxis(readout(hidden), time_axis, 1)
+        # The scan is what creates the parameters.
+        is_fused = self._wants_fused() and not self.is_initializing()
+        run = self._run_fused if is_fused else self._run_scan
+        carry, outputs = run(readout, inputs, initial_carry, seq_lengths, reverse)
         return (carry, outputs) if return_carry else outputs
 
     def _wants_fused(self) -> bool:
@@ -99,27 +97,40 @@ class SequenceModel(nn.Module):
         return is_fused
 
     def _run_scan(
-        self, inputs: Array, initial_carry: Any, seq_lengths: Array | None, reverse: bool
-    ) -> tuple[Any, Float[Array, "B T N"]]:
-        return nn.RNN(self.cell, return_carry=True)(
+        self,
+        readout: nn.Dense,
+        inputs: Array,
+        initial_carry: Any,
+        seq_lengths: Array | None,
+        reverse: bool,
+    ) -> tuple[Any, Array]:
+        carry, hidden = nn.RNN(self.cell, return_carry=True)(
             inputs,
             initial_carry=initial_carry,
             seq_lengths=seq_lengths,
             reverse=reverse,
             keep_order=True,
         )
+        if not self.last_only:
+            return carry, readout(hidden)
+        if reverse:  # whose last step is the first in the inputs' order
+            return carry, readout(hidden[:, 0])
+        return carry, readout(bptt.state_at(_last_index(inputs, seq_lengths), hidden, time_axis=1))
 
     def _run_fused(
-        self, inputs: Array, initial_carry: Any, seq_lengths: Array | None, reverse: bool
-    ) -> tuple[Array, Float[Array, "T B N"]]:
+        self,
+        readout: nn.Dense,
+        inputs: Array,
+        initial_carry: Array | None,
+        seq_lengths: Array | None,
+        reverse: bool,
+    ) -> tuple[Float[Array, "B N"], Array]:
+        """Time-major inside, so that a step reads and writes contiguous memory."""
         cell: Any = self.cell
         params = cell.variables["params"]
-
-        def flip(x: Array) -> Array:
-            return flip_sequences(x, seq_lengths, num_batch_dims=1, time_major=True)
-
         if initial_carry is None:
             initial_carry = cell.initialize_carry(jax.random.key(0), inputs[:, 0].shape)
+        last_index = _last_index(inputs, seq_lengths)
         inputs, W_xh, b_h, W_hh = nn.dtypes.promote_dtype(
             inputs.swapaxes(0, 1),
             params["i"]["kernel"],
@@ -127,16 +138,31 @@ class SequenceModel(nn.Module):
             params["h"]["kernel"],
             dtype=cell.dtype,
         )
-        hidden = bptt.recurrence(
-            W_hh,
-            _affine(flip(inputs) if reverse else inputs, W_xh, b_h),
-            initial_carry.astype(W_hh.dtype),
-            cell.activation,
-            params.get("modrelu_bias"),
-            self.recompute,
+        # Modules do not enter JAX's own transformations; a function of their variables does.
+        read_out: Callable[[Array], Any] = partial(
+            readout.clone(parent=None).apply, readout.variables
         )
-        carry = _last_step(hidden, 0, seq_lengths, reverse=False)
-        return carry, flip(hidden) if reverse else hidden
+
+        def flip(x: Array) -> Array:
+            return flip_sequences(x, seq_lengths, num_batch_dims=1, time_major=True)
+
+        def hidden_states(h: Array, x: Array) -> Array:
+            bias = params.get("modrelu_bias")
+            return bptt.recurrence(W_hh, _affine(x, W_xh, b_h), h, cell.activation, bias)
+
+        x = flip(inputs) if reverse else inputs
+        h_0 = initial_carry.astype(W_hh.dtype)
+        if self.recompute:
+            emit = None if self.last_only else read_out
+            last, outputs = bptt.in_chunks(hidden_states, emit, h_0, x, last_index)
+        else:
+            hidden = hidden_states(h_0, x)
+            last = bptt.state_at(last_index, hidden, time_axis=0)
+            outputs = None if self.last_only else read_out(hidden)
+        if outputs is None:
+            return last, read_out(last)
+        # The C outputs are turned to (B, T), not the N units.
+        return last, (flip(outputs) if reverse else outputs).swapaxes(0, 1)
 
 
 def _affine(
@@ -150,11 +176,6 @@ def _affine(
     return jnp.concatenate([x, ones], axis=-1) @ jnp.concatenate([kernel, bias[None]])
 
 
-def _last_step(
-    hidden: Array, time_axis: int, seq_lengths: Array | None, reverse: bool
-) -> Float[Array, "B N"]:
-    """The state after the last valid step, which reverse order puts first."""
-    if reverse or seq_lengths is None:
-        return jax.lax.index_in_dim(hidden, 0 if reverse else -1, time_axis, keepdims=False)
-    last = jnp.expand_dims(seq_lengths - 1, (time_axis, 2))
-    return jnp.take_along_axis(hidden, last, axis=time_axis).squeeze(time_axis)
+def _last_index(inputs: Float[Array, "B T D"], seq_lengths: Array | None) -> Array | int:
+    """The last valid step in the order in which steps are run: one for all, or one a sequence."""
+    return inputs.shape[1] - 1 if seq_lengths is None else seq_lengths - 1

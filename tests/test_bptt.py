@@ -97,64 +97,70 @@ def test_the_initial_carry_has_a_gradient(rng, x64, activation):
     np.testing.assert_allclose(fused, scan, **FLOAT64)
 
 
+@pytest.mark.parametrize("last_only", [False, True])
 @pytest.mark.parametrize("steps", [1, 4, 5, 7, 9])
-def test_recomputing_changes_nothing_but_memory(rng, x64, steps):
-    # 7 steps leave a remainder after chunks of two; 1 step is a chunk of its own.
-    kernel = jnp.asarray(rng.standard_normal((N, N)) / 4)
-    inputs, carry = (jnp.asarray(rng.standard_normal(s)) for s in ((steps, B, N), (B, N)))
-    weight = jnp.asarray(rng.standard_normal((steps, B, N)))
+def test_recomputing_changes_nothing_but_memory(rng, x64, steps, last_only):
+    # 5 and 7 steps leave a part of the last chunk of three empty; 1 is a chunk of its own.
+    weights, _ = random_problem(rng, "modrelu")
+    params = {"params": from_weights(weights)}
+    inputs, h_0 = (jnp.asarray(rng.standard_normal(shape)) for shape in ((B, steps, D), (B, N)))
+    cotangents = (
+        rng.standard_normal((B, C) if last_only else (B, steps, C)),
+        rng.normal(size=(B, N)),
+    )
 
-    def value(kernel, inputs, carry, recompute):
-        states = bptt.recurrence(kernel, inputs, carry, recompute=recompute)
-        return jnp.sum(weight * states)
+    def value(params, inputs, h_0, recompute):
+        model = model_of("modrelu", "fused", last_only=last_only, recompute=recompute)
+        carry, outputs = model.apply(params, inputs, initial_carry=h_0, return_carry=True)
+        return jnp.sum(cotangents[0] * outputs) + jnp.sum(cotangents[1] * carry)
 
     grad = jax.value_and_grad(value, argnums=(0, 1, 2))
-    kept, recomputed = (grad(kernel, inputs, carry, recompute) for recompute in (False, True))
+    kept, recomputed = (grad(params, inputs, h_0, recompute) for recompute in (False, True))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, **FLOAT64), kept, recomputed)
 
 
-def test_recomputing_keeps_the_states_of_every_sqrt_t_th_step_only():
-    steps, batch, units = 400, 4, 8
+def test_recomputing_takes_memory_of_the_square_root_of_t():
+    batch, units = 4, 256  # so many that the D + C numbers of a step do not count
+    model = SequenceModel(VanillaCell(units), 1, last_only=True)
+    weights = model.init(jax.random.key(0), jnp.zeros((1, 1, 2)))
 
-    def value(kernel, inputs, recompute):
-        carry = jnp.zeros((batch, units))
-        return jnp.sum(bptt.recurrence(kernel, inputs, carry, recompute=recompute)[-1])
+    def bytes_for(steps, recompute):
+        def loss(weights, inputs):
+            return jnp.sum(model.clone(recompute=recompute).apply(weights, inputs))
 
-    def temporary_bytes(recompute):
-        grad = jax.jit(jax.grad(lambda kernel, inputs: value(kernel, inputs, recompute)))
-        shapes = [
-            jax.ShapeDtypeStruct(s, "float32") for s in ((units, units), (steps, batch, units))
-        ]
-        return grad.lower(*shapes).compile().memory_analysis().temp_size_in_bytes
+        inputs = jax.ShapeDtypeStruct((batch, steps, 2), "float32")
+        compiled = jax.jit(jax.grad(loss)).lower(weights, inputs).compile()
+        return compiled.memory_analysis().temp_size_in_bytes
 
-    assert temporary_bytes(True) < temporary_bytes(False) / 2
+    # 16 times as many steps, four times the memory; what does not depend on T makes it less.
+    assert bytes_for(6400, True) < 4.4 * bytes_for(400, True)
+    assert bytes_for(6400, False) > 14 * bytes_for(400, False)
 
 
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("last_only", [False, True])
-def test_variable_lengths_and_reverse_order(rng, x64, reverse, last_only):
+@pytest.mark.parametrize("path", ["scan", "fused", "fused in chunks"])
+def test_variable_lengths_and_reverse_order(rng, x64, reverse, last_only, path):
     weights, _ = random_problem(rng, "tanh")
     params = {"params": from_weights(weights)}
     inputs = jnp.asarray(rng.standard_normal((B, T, D)))
     lengths = jnp.array([T, 1, 3])
-    results = [
-        model_of("tanh", recurrence, last_only=last_only).apply(
-            params, inputs, seq_lengths=lengths, reverse=reverse, return_carry=True
-        )
-        for recurrence in ("fused", "scan")
-    ]
+    model = model_of(
+        "tanh", path.split()[0], last_only=last_only, recompute=path == "fused in chunks"
+    )
+    carry, outputs = model.apply(
+        params, inputs, seq_lengths=lengths, reverse=reverse, return_carry=True
+    )
     for b, length in enumerate(lengths):
         valid = np.asarray(inputs[b : b + 1, :length])
         order = valid[:, ::-1] if reverse else valid
         hidden = reference.hidden_states(weights, order)
-        outputs = reference.outputs(weights, hidden[:, ::-1] if reverse else hidden)[0]
-        for carry, actual in results:
-            np.testing.assert_allclose(carry[b], hidden[0, -1], **FLOAT64)
-            if last_only:
-                expected = outputs[0] if reverse else outputs[-1]
-                np.testing.assert_allclose(actual[b], expected, **FLOAT64)
-            else:
-                np.testing.assert_allclose(actual[b, :length], outputs, **FLOAT64)
+        expected = reference.outputs(weights, hidden[:, ::-1] if reverse else hidden)[0]
+        np.testing.assert_allclose(carry[b], hidden[0, -1], **FLOAT64)
+        if last_only:
+            np.testing.assert_allclose(outputs[b], expected[0 if reverse else -1], **FLOAT64)
+        else:
+            np.testing.assert_allclose(outputs[b, :length], expected, **FLOAT64)
 
 
 def test_vmap_and_checkpoint(rng, x64):
