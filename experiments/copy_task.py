@@ -156,8 +156,6 @@ class CopyTaskConfig:
         samples = self.schedule.steps_per_epoch * self.batch_size
         features = self.hidden + self.task.num_inputs + self.task.num_outputs
         states = max(self.batch_size, self.val_samples) * steps * features
-        if self.backend != "torch":  # which trains one seed after the other
-            states *= self.seeds
         return states + self.seeds * (2 * samples * steps + 4 * self.hidden**2)
 
     @property

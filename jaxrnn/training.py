@@ -23,7 +23,7 @@ import optax
 from flax import linen as nn
 from flax import struct
 from jax.flatten_util import ravel_pytree
-from jax.sharding import AxisType, PartitionSpec
+from jax.sharding import AxisType, Mesh, PartitionSpec
 from jaxtyping import Array, Float
 
 from jaxrnn.diagnostics import recurrent_diagnostics
@@ -171,7 +171,9 @@ def make_train_chunk(
     """K steps (state, batches) → (state, measurements), the batches and results with a leading K.
 
     Jit it with the state donated, as in ``jax.jit(chunk, donate_argnums=0)``; vmap it for seeds.
-    The same number of devices gives the same numbers, bit for bit; another, others by rounding.
+    (On several CPU devices use ``jax.lax.map`` instead: vmap makes batched decompositions, and
+    those of jaxlib 0.10.2 can wait there for each other for ever.) The same number of devices gives
+    the same numbers, bit for bit; another, others by rounding.
 
     Args:
       loss: (params, batch) → (loss, accuracy), both means over the batch.
@@ -209,12 +211,9 @@ def make_train_chunk(
     def chunk(state: TrainState, batches: Any) -> tuple[TrainState, Measurements]:
         leaves = jax.tree.leaves(batches)
         batch_size = min(leaf.shape[1] if leaf.ndim > 1 else 1 for leaf in leaves)
-        num_devices = _devices_to_use(devices, batch_size)
-        if num_devices == 1:
+        mesh = batch_mesh(devices, batch_size)
+        if mesh.size == 1:
             return run(None, state, batches)
-        mesh = jax.make_mesh(
-            (num_devices,), ("batch",), (AxisType.Auto,), devices=jax.devices()[:num_devices]
-        )
         whole, shared = PartitionSpec(), PartitionSpec(None, "batch")
         return jax.shard_map(
             partial(run, "batch"),
@@ -227,15 +226,22 @@ def make_train_chunk(
     return chunk
 
 
-def _devices_to_use(devices: int | None, batch_size: int) -> int:
+def batch_mesh(devices: int | None, batch_size: int) -> Mesh:
+    """The devices that share a batch when ``make_train_chunk`` is given ``devices``.
+
+    A state put on all of them beforehand spares the chunk a second compilation, for its own output:
+
+        state = jax.device_put(state, NamedSharding(batch_mesh(None, B), PartitionSpec()))
+    """
     config: Any = jax.config
-    is_pinned = config.jax_default_device is not None  # by the user, to one device
-    available = 1 if is_pinned else len(jax.devices())
+    pinned = config.jax_default_device  # by the user, to one device
+    available = 1 if pinned is not None else len(jax.devices())
     if devices is None:
         most = min(available, max(1, batch_size // MIN_SEQUENCES_PER_DEVICE))
-        return max(n for n in range(1, most + 1) if batch_size % n == 0)
+        devices = max(n for n in range(1, most + 1) if batch_size % n == 0)
     if not 1 <= devices <= available:
         raise ValueError(f"devices must be from 1 to the {available} that JAX sees, got {devices}")
     if batch_size % devices:
         raise ValueError(f"devices must divide the batch of {batch_size}, got {devices}")
-    return devices
+    chosen = jax.devices()[:devices] if pinned is None else [pinned]
+    return jax.make_mesh((devices,), ("batch",), (AxisType.Auto,), devices=chosen)

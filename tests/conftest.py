@@ -1,5 +1,6 @@
 """Settings and fixtures that all tests share."""
 
+import os
 import signal
 
 import hypothesis
@@ -17,8 +18,8 @@ hypothesis.settings.load_profile("jaxrnn")
 # tests that press it need it to work.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# Two devices, which share what they can unless a test says otherwise.
-jax.config.update("jax_num_cpu_devices", 2)
+# Two devices where there are two cores. They share what they can unless a test says otherwise.
+jax.config.update("jax_num_cpu_devices", min(2, os.cpu_count() or 1))
 
 # Rank and dtype promotion stay at JAX's defaults: broadcasting a bias over leading dimensions is
 # how the library writes its equations, and Optax's Adam multiplies floats with an integer count.

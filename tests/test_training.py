@@ -302,20 +302,29 @@ def test_optimizers_that_want_the_loss_are_given_it(rng, x64):
     assert_trees_close(state.params, expected, **FLOAT64)
 
 
-# Several devices. The tests run with two, on the CPU.
+# Several devices. The tests run with two CPU devices, on a machine with two cores.
+
+two_devices = pytest.mark.skipif(len(jax.devices()) != 2, reason="JAX does not see two devices")
 
 
-@pytest.mark.parametrize("vmapped", [False, True])
-def test_one_device_and_several_agree(rng, x64, vmapped):
-    shape = (S, K, 4, T) if vmapped else (K, 4, T)
+def over_seeds(chunk):
+    return lambda *arguments: jax.lax.map(lambda each: chunk(*each), arguments)
+
+
+@two_devices
+@pytest.mark.parametrize("several_seeds", [False, True])
+def test_one_device_and_several_agree(rng, x64, several_seeds):
+    shape = (S, K, 4, T) if several_seeds else (K, 4, T)
     batches = Batch(rng.integers(0, D, shape), rng.integers(0, C, shape))
     params = [from_weights(reference.random_weights(rng)) for _ in range(S)]
     states = [TrainState.create(tree, OPTIMIZER) for tree in params]
-    state = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states) if vmapped else states[0]
+    state = states[0]
+    if several_seeds:
+        state = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
     results = []
     for devices in (1, 2, 2):
         chunk = make_train_chunk(LOSS, OPTIMIZER, devices=devices)
-        results.append(jax.jit(jax.vmap(chunk) if vmapped else chunk)(state, batches))
+        results.append(jax.jit(over_seeds(chunk) if several_seeds else chunk)(state, batches))
     one, two, again = results
     # The mean over a batch as a mean of two means; the accuracy is in float32.
     assert_trees_close(
@@ -326,6 +335,7 @@ def test_one_device_and_several_agree(rng, x64, vmapped):
     jax.tree.map(np.testing.assert_array_equal, two, again)
 
 
+@two_devices
 def test_the_devices_share_the_batch(rng):
     """Each device sees its half: a loss that adds one a sequence seen counts them."""
     seen = []
@@ -350,6 +360,7 @@ def test_the_devices_share_the_batch(rng):
         assert set(seen) == {(expected, T)}
 
 
+@two_devices
 def test_a_user_who_pinned_a_device_gets_that_one(rng):
     with jax.default_device(jax.devices()[1]):
         batches = Batch(rng.integers(0, D, (K, 16, T)), rng.integers(0, C, (K, 16, T)))

@@ -79,7 +79,7 @@ def train_runs(
       method: the runs' name.
       recipe: what to train.
       schedule: for how long.
-      seeds: one run each, vmapped on JAX.
+      seeds: one run each.
       backend: "jax" or "torch".
       weights: initial weights of each seed; default: fresh ones by the backend's initialisers.
       settings: of the runs, what differs from the experiment's configuration.

@@ -41,8 +41,8 @@ def initial_weights(recipe: Recipe, seed: int) -> Weights:
 class TorchTrainer:
     """S seeds in training."""
 
-    def __init__(self, recipe: Recipe, weights: Sequence[Weights]) -> None:
-        self._loss = build_loss(recipe)
+    def __init__(self, recipe: Recipe, weights: Sequence[Weights], compiled: bool = False) -> None:
+        self._loss = torch.compile(build_loss(recipe)) if compiled else build_loss(recipe)
         self._chunk = training.make_train_chunk(self._loss, recipe.track_every)
         self._states = [self._create(recipe, seed_weights) for seed_weights in weights]
 

@@ -201,7 +201,7 @@ def test_several_seeds_are_as_many_single_runs(backend):
     assert [run.status for run in together] == ["completed", "diverged", "completed"]
     assert together[1].final["diverged_at_step"] == 0
     (alone,) = train_runs("qr", recipe, schedule, (2,), backend, weights[2:])
-    # 12 projected steps: a vmapped product sums in another order than a single one, and float32
+    # 12 projected steps: XLA may sum in another order inside a loop over seeds, and float32
     # rounding (6e-8) grows no faster than the steps and the 7 time steps in them: 84 · 6e-8 < 1e-5.
     for name in ("train_loss", "val_loss", "spectral_norm"):
         np.testing.assert_allclose(together[2].history[name], alone.history[name], rtol=1e-5)
