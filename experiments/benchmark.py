@@ -1,159 +1,235 @@
-"""How fast is a training step, and what does projecting cost?
+"""How fast is a training step, what does projecting cost, and how does either grow?
 
     python -m experiments.benchmark
 
-A full step of the copy task (forward, backward, clip, Adam) by each contender, warm, the
-contenders in turn within every round, so that a slow moment of the machine meets all of them. What
-counts is the ratio to the bare torch.nn.RNN loop in the same round: its median and quartiles.
+1. Steps: full training steps (forward, backward, clip, Adam) of three tasks by every contender.
+2. Projection: what each retraction adds to a step of the copy task.
+3. Scaling: time and memory against T, N and B.
+
+Contenders take turns within a round, warm, so that a slow moment of the machine meets all of them;
+what counts are ratios within a round, their median and quartiles.
 """
 
-import dataclasses
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from rich.progress import track
 from rich.table import Table
 
-from experiments.common import cli, figures, report
-from experiments.common.recipe import Recipe, load_backend
+from experiments.benchmark_contenders import (
+    Chunk,
+    Work,
+    bare_torch_chunk,
+    flax_chunk,
+    flax_gradient_bytes,
+    floor_chunk,
+    gradient_bytes,
+    jaxrnn_chunk,
+    peak_gflops,
+    torch_ref_chunk,
+)
+from experiments.benchmark_figures import draw
+from experiments.common import cli, report
 from experiments.common.results import Run
-from experiments.common.runner import Interrupted
-from jaxrnn.tasks import Batch, CopyTask
+from experiments.common.runner import interruptible
+from jaxrnn.orthogonal import RETRACTIONS
+from jaxrnn.tasks import AddingTask, CopyMemoryTask, CopyTask
 
-BARE = "torch.nn.RNN, bare loop"
+WORKS = {
+    "copy": Work(CopyTask(10), batch_size=128, hidden=128, steps=40),
+    "adding": Work(AddingTask(150), batch_size=16, hidden=100, steps=40),
+    "copy memory": Work(CopyMemoryTask(1000), batch_size=128, hidden=190, steps=2),
+}
+SCALING = {
+    "T": [100, 300, 1000, 3000, 10_000],
+    "N": [32, 64, 128, 256, 512],
+    "B": [4, 16, 64, 256, 1024],
+}
+CORES = os.cpu_count() or 1
 
 
 @dataclass(frozen=True)
 class BenchmarkConfig:
     """Time training steps of both frameworks in turn."""
 
-    hidden: int = 128
-    """N, hidden units."""
-    seq_len: int = 10
-    """Symbols of the copy task."""
-    batch_size: int = 128
-    """B, sequences per step."""
-    steps: int = 40
-    """Steps of each contender in a round."""
-    rounds: int = 25
+    parts: tuple[Literal["steps", "projection", "scaling"], ...] = (
+        "steps",
+        "projection",
+        "scaling",
+    )
+    """What to measure."""
+    rounds: int = 15
     """Rounds; every contender runs once in each."""
     out: Path | None = None
     """Folder to write to; default: figures/benchmark."""
 
     def __post_init__(self) -> None:
-        cli.check_counts(self, "hidden", "seq_len", "batch_size", "steps", "rounds")
-        predictions = self.batch_size * (2 * self.seq_len + 1)
-        numbers = predictions * (2 * self.steps + self.hidden) + 4 * self.hidden**2
-        cli.check_memory(self, numbers, "batch_size", "seq_len", "steps", "hidden")
-
-    def recipe(self, **changes: Any) -> Recipe:
-        """The copy task as the copy experiment trains it, spectral norms not measured."""
-        unprojected = Recipe(
-            task=CopyTask(self.seq_len),
-            hidden=self.hidden,
-            recurrent_init="orthogonal",
-            clip_norm=1.0,
-            track_every=self.steps,
-        )
-        return dataclasses.replace(unprojected, **changes)
+        cli.check_distinct(self, "parts")
+        cli.check_counts(self, "rounds")
 
 
-def bare_torch_loop(config: BenchmarkConfig) -> Callable[[Batch], object]:
-    """The loop that a PyTorch user would write: nothing measured but the loss."""
-    import torch  # an extra; execute has made sure of it
-
-    task = CopyTask(config.seq_len)
-    rnn = torch.nn.RNN(task.num_inputs, config.hidden, batch_first=True)
-    readout = torch.nn.Linear(config.hidden, task.num_outputs)
-    params = [*rnn.parameters(), *readout.parameters()]
-    optimizer = torch.optim.Adam(params, 1e-3, fused=True)
-
-    def chunk(batch: Batch) -> float:
-        inputs, targets = (torch.as_tensor(array) for array in batch)
-        for tokens, classes in zip(inputs, targets, strict=True):
-            optimizer.zero_grad()
-            one_hot = torch.nn.functional.one_hot(tokens.long(), task.num_inputs).float()
-            logits = readout(rnn(one_hot)[0])
-            loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), classes.flatten().long())
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(params, 1.0)
-            optimizer.step()
-            value = loss.item()
-        return value
-
-    return chunk
+def race(contenders: Mapping[str, Chunk], rounds: int, label: str) -> dict[str, np.ndarray]:
+    """Seconds that a chunk of each contender takes in each round, after two to warm up."""
+    times: dict[str, list[float]] = {name: [] for name in contenders}
+    for _ in track(range(rounds + 2), label, console=report.console):
+        for name, chunk in contenders.items():
+            start = time.perf_counter()
+            chunk()
+            times[name].append(time.perf_counter() - start)
+    return {name: np.array(column[2:]) for name, column in times.items()}
 
 
-def contenders(config: BenchmarkConfig) -> dict[str, Callable[[Batch], object]]:
-    """Functions that train one chunk of steps and return when it is done."""
-    variants: dict[str, tuple[str, dict[str, Any]]] = {
-        "torch_ref": ("torch", {}),
-        "torch_ref, QR every step": ("torch", {"retraction": "qr"}),
-        "jaxrnn": ("jax", {}),
-        "jaxrnn, QR every step": ("jax", {"retraction": "qr"}),
-        "jaxrnn, QR every 5": ("jax", {"retraction": "qr", "project_every": 5}),
-        "jaxrnn, polar every step": ("jax", {"retraction": "polar"}),
-        "jaxrnn, fused recurrence": ("jax", {"recurrence": "fused"}),
-    }
-    return {BARE: bare_torch_loop(config)} | {
-        name: trained_chunk(backend, config.recipe(**changes))
-        for name, (backend, changes) in variants.items()
+def spread(name: str, values: np.ndarray) -> dict[str, float]:
+    """Median and quartiles, for a run's final."""
+    low, median, high = np.quantile(values, [0.25, 0.5, 0.75])
+    return {name: median, f"{name}_low": low, f"{name}_high": high}
+
+
+def new_run(contender: str, work: Work, part: str, **settings: Any) -> Run:
+    """A run without results as yet; ``settings`` beside the sizes of the work."""
+    backend = "torch" if contender.startswith("torch") else "jax"
+    sizes = {"batch_size": work.batch_size, "hidden": work.hidden, "time_steps": work.time_steps}
+    return Run(contender, backend, 0, {"part": part, **sizes, **settings})
+
+
+def step_contenders(work: Work) -> dict[str, Chunk]:
+    """Both frameworks, Flax alone, and the floor."""
+    return {
+        "torch.nn.RNN, bare loop": bare_torch_chunk(work, CORES),
+        "torch_ref, 1 thread": torch_ref_chunk(work, 1),
+        f"torch_ref, {CORES} threads": torch_ref_chunk(work, CORES),
+        **compiled_torch_ref(work),
+        "flax nn.RNN": flax_chunk(work),
+        "flax nn.RNN, all devices": flax_chunk(work, devices=None),
+        "jaxrnn, scan": jaxrnn_chunk(work, recurrence="scan"),
+        "jaxrnn, one device": jaxrnn_chunk(work, devices=1),
+        "jaxrnn": jaxrnn_chunk(work),
+        "jaxrnn, QR every step": jaxrnn_chunk(work, retraction="qr"),
+        "floor": floor_chunk(work),
     }
 
 
-def trained_chunk(backend: str, recipe: Recipe) -> Callable[[Batch], object]:
-    """A chunk of a recipe's training, by the backend's own trainer."""
-    library = load_backend(backend)
-    trainer = library.make_trainer(recipe, [library.initial_weights(recipe, 0)])
-    return lambda batch: trainer.train([batch])
-
-
-def measure(config: BenchmarkConfig) -> dict[str, np.ndarray]:
-    """Milliseconds per step of each contender in each round, after two rounds of warming up.
-
-    After Ctrl-C the rounds are fewer; before the first of them it is raised.
-    """
-    rng = np.random.default_rng(0)
-    batch = CopyTask(config.seq_len).sample(rng, config.steps, config.batch_size)
-    found = contenders(config)
-    times: dict[str, list[float]] = {name: [] for name in found}
+def compiled_torch_ref(work: Work) -> dict[str, Chunk]:
+    """torch_ref by torch.compile, or nothing where that does not run."""
     try:
-        for _ in track(range(config.rounds + 2), "rounds", console=report.console):
-            for name, chunk in found.items():
-                start = time.perf_counter()
-                chunk(batch)
-                times[name].append(1e3 * (time.perf_counter() - start) / config.steps)
-    except KeyboardInterrupt:
-        if min(map(len, times.values())) < 3:
-            raise
-    whole = min(map(len, times.values()))
-    return {name: np.array(column[2:whole]) for name, column in times.items()}
+        chunk = torch_ref_chunk(work, CORES, compiled=True)
+        chunk()
+    except Exception as error:  # whatever a missing or unfit compiler raises
+        report.console.print(f"torch.compile left out: {type(error).__name__}: {error}")
+        return {}
+    return {"torch_ref, compiled": chunk}
 
 
-def summarize(config: BenchmarkConfig) -> list[Run]:
-    """A run for each contender; Interrupted carries those of the rounds before Ctrl-C."""
-    times = measure(config)
-    interrupted = len(times[BARE]) < config.rounds
+def measure_steps(rounds: int) -> list[Run]:
+    """Every contender on every work: speed-up over the fastest torch_ref, Flax and the floor."""
+    runs, peak = [], peak_gflops()
+    for label, work in WORKS.items():
+        times = race(step_contenders(work), rounds, label)
+        torch_ref = [name for name in times if name.startswith("torch_ref")]
+        fastest = min(torch_ref, key=lambda name: float(np.median(times[name])))
+        for name, column in times.items():
+            run = new_run(name, work, "steps", task=label, fastest_torch_ref=fastest)
+            per_step = np.median(column) / work.steps
+            run.final = {
+                "ms_per_step": 1e3 * per_step,
+                **spread("speed_up", times[fastest] / column),
+                **spread("speed_up_over_flax", times["flax nn.RNN"] / column),
+                "over_floor": np.median(column / times["floor"]),
+                "gflops": 1e-9 * work.flops / per_step,
+                "peak_gflops": peak,
+            }
+            run.seconds, run.steps_per_second = float(column.sum()), float(1 / per_step)
+            runs.append(run)
+    return runs
+
+
+def measure_projection(rounds: int) -> list[Run]:
+    """What projecting adds to a step of the copy task, as a share of it."""
+    work = WORKS["copy"]
+    contenders = {
+        "never": jaxrnn_chunk(work),
+        "qr, every 5": jaxrnn_chunk(work, retraction="qr", project_every=5),
+    }
+    contenders |= {name: jaxrnn_chunk(work, retraction=name) for name in RETRACTIONS}
+    times = race(contenders, rounds, "projection")
     runs = []
     for name, column in times.items():
-        ratios = column / times[BARE]
-        final = {
-            "ms_per_step": np.median(column),
-            "ratio": np.median(ratios),
-            "ratio_low": np.quantile(ratios, 0.25),
-            "ratio_high": np.quantile(ratios, 0.75),
+        run = new_run(name, work, "projection")
+        run.final = {
+            "ms_per_step": 1e3 * np.median(column) / work.steps,
+            **spread("cost", column / times["never"] - 1),
         }
-        backend = "jax" if name.startswith("jaxrnn") else "torch"
-        run = Run(name, backend, 0, final=final, seconds=1e-3 * column.sum() * config.steps)
-        run.steps_per_second = 1e3 / float(final["ms_per_step"])
-        run.status = "interrupted" if interrupted else "completed"
+        run.seconds = float(column.sum())
+        run.steps_per_second = float(work.steps * len(column) / column.sum())
         runs.append(run)
-    if interrupted:
-        raise Interrupted(runs)
+    return runs
+
+
+def scaled_work(axis: str, value: int) -> Work:
+    """The adding problem with T, N or B as given; chunks of about a fifth of a second."""
+    sizes = {"T": 100, "N": 100, "B": 16} | {axis: value}
+    steps = max(1, int(1e9 // (sizes["T"] * sizes["B"] * sizes["N"] ** 2)))
+    return Work(AddingTask(sizes["T"]), sizes["B"], sizes["N"], min(steps, 50))
+
+
+def measure_scaling(axis: str, rounds: int) -> list[Run]:
+    """Time and memory along one axis, and the exponents of their growth."""
+    memory: dict[str, Callable[[Work], int]] = {
+        "flax nn.RNN": flax_gradient_bytes,
+        "jaxrnn": gradient_bytes,
+        "jaxrnn, recomputing": lambda work: gradient_bytes(work, recompute=True),
+    }
+    values = SCALING[axis]
+    rows: dict[str, list[dict[str, float]]] = {}
+    for value in values:
+        work = scaled_work(axis, value)
+        contenders = {
+            "torch_ref": torch_ref_chunk(work, CORES),
+            "flax nn.RNN": flax_chunk(work),
+            "jaxrnn": jaxrnn_chunk(work),
+            "jaxrnn, recomputing": jaxrnn_chunk(work, recompute=True),
+        }
+        times = race(contenders, max(3, rounds // 3), f"{axis} = {value}")
+        for name, column in times.items():
+            row = {
+                "ms_per_step": 1e3 * np.median(column) / work.steps,
+                "speed_up_over_flax": np.median(times["flax nn.RNN"] / column),
+                "temporary_bytes": memory[name](work) if name in memory else np.nan,
+            }
+            rows.setdefault(name, []).append(row)
+    runs = []
+    for name, found in rows.items():
+        columns = {key: [row[key] for row in found] for key in found[0]}
+        run = new_run(name, scaled_work(axis, values[0]), "scaling", axis=axis)
+        run.history = {axis: list(values), **columns}
+        run.final = {"time_exponent": exponent(values, columns["ms_per_step"])}
+        if name in memory:
+            run.final["memory_exponent"] = exponent(values, columns["temporary_bytes"])
+        runs.append(run)
+    return runs
+
+
+def exponent(x: list[int], y: list[float]) -> float:
+    """p of the power law y ∝ x^p, fitted to the logarithms."""
+    return float(np.polyfit(np.log(x), np.log(y), 1)[0])
+
+
+def measure(config: BenchmarkConfig) -> list[Run]:
+    """All parts asked for; Interrupted carries those that were finished."""
+    runs: list[Run] = []
+    with interruptible(runs):
+        if "steps" in config.parts:
+            runs += measure_steps(config.rounds)
+        if "projection" in config.parts:
+            runs += measure_projection(config.rounds)
+        if "scaling" in config.parts:
+            for axis in SCALING:
+                runs += measure_scaling(axis, config.rounds)
     return runs
 
 
@@ -161,38 +237,52 @@ def execute(config: BenchmarkConfig) -> None:
     """Measure, then write and print."""
     cli.require_backends(["jax", "torch"])
     out = cli.prepare_out(config.out, cli.folder("benchmark", config))
-    backends = ["jax", "torch"]
     report.measure_and_write(
-        out, "benchmark", config, backends, lambda: summarize(config), draw, print_table
+        out, "benchmark", config, ["jax", "torch"], lambda: measure(config), draw, print_tables
     )
 
 
-def print_table(runs: list[Run]) -> None:
-    """Time and ratio of every contender."""
-    table = Table(title="A training step of the copy task", title_justify="left")
-    table.add_column("contender", no_wrap=True)
-    for heading in ("ms per step", "ratio", "quartiles"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for run in runs:
-        final = run.final
-        quartiles = f"{final['ratio_low']:.2f} to {final['ratio_high']:.2f}"
-        table.add_row(run.method, f"{final['ms_per_step']:.2f}", f"{final['ratio']:.2f}", quartiles)
-    report.console.print(table)
+def print_tables(runs: list[Run]) -> None:
+    """One table for each part."""
+    for part, columns in COLUMNS.items():
+        found = [run for run in runs if run.settings["part"] == part]
+        if not found:
+            continue
+        table = Table(title=part, title_justify="left")
+        for heading in ("", "contender", *columns):
+            table.add_column(
+                heading, no_wrap=True, justify="left" if heading in "contender" else "right"
+            )
+        for run in found:
+            setting = run.settings.get("task") or run.settings.get("axis") or ""
+            cells = (write(run.final) for write in columns.values())
+            table.add_row(setting, run.method, *cells)
+        report.console.print(table)
 
 
-def draw(results: dict, out: Path) -> list[str]:
-    """A bar for each contender: its time relative to the bare torch loop."""
-    figure, axes = figures.panels(1, 1, "A step of the copy task")
-    runs = results["runs"][::-1]
-    final = {key: np.array([run["final"][key] for run in runs]) for key in runs[0]["final"]}
-    ratio = final["ratio"]
-    spread = np.stack([ratio - final["ratio_low"], final["ratio_high"] - ratio])
-    colors = [figures.PALETTE[2 if run["backend"] == "jax" else 0] for run in runs]
-    axes[0].barh([run["method"] for run in runs], ratio, xerr=spread, color=colors, height=0.6)
-    axes[0].axvline(1.0, color="0.35", linestyle="--", linewidth=1.2)
-    axes[0].set_xlabel("time relative to torch.nn.RNN", loc="left")
-    figures.save(figure, out / "benchmark.png")
-    return ["benchmark.png"]
+def _number(name: str, form: str = ".2f") -> Callable[[dict], str]:
+    return lambda final: format(final[name], form) if name in final else "-"
+
+
+COLUMNS: dict[str, dict[str, Callable[[dict], str]]] = {
+    "steps": {
+        "ms per step": _number("ms_per_step"),
+        "times torch_ref": _number("speed_up"),
+        "quartiles": lambda final: f"{final['speed_up_low']:.2f} to {final['speed_up_high']:.2f}",
+        "times flax": _number("speed_up_over_flax"),
+        "of the floor": _number("over_floor"),
+        "GFLOP/s": _number("gflops", ".0f"),
+    },
+    "projection": {
+        "ms per step": _number("ms_per_step"),
+        "cost": _number("cost", ".1%"),
+        "quartiles": lambda final: f"{final['cost_low']:.1%} to {final['cost_high']:.1%}",
+    },
+    "scaling": {
+        "time exponent": _number("time_exponent"),
+        "memory exponent": _number("memory_exponent"),
+    },
+}
 
 
 if __name__ == "__main__":

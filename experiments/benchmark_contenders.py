@@ -4,6 +4,7 @@ Weights are drawn as the recipe says, batches are the same for all.
 """
 
 import dataclasses
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -161,6 +162,27 @@ def flax_chunk(work: Work, devices: int | None = 1) -> Chunk:
     return train
 
 
+def gradient_bytes(work: Work, **changes: Any) -> int:
+    """What XLA takes beside arguments and results to differentiate jaxrnn's loss on one device."""
+    recipe = work.recipe(**changes)
+    params = jax_backend.initial_variables(recipe, 0)["params"]
+    return _temporary_bytes(jax_backend.build_loss(recipe), params, work)
+
+
+def flax_gradient_bytes(work: Work) -> int:
+    """The same for Flax's own network."""
+    loss, model = flax_loss(work)
+    inputs = jnp.zeros((1, 2, work.task.num_inputs))
+    return _temporary_bytes(loss, model.init(jax.random.key(0), inputs)["params"], work)
+
+
+def _temporary_bytes(loss: training.Loss, params: Any, work: Work) -> int:
+    batch = work.task.sample(np.random.default_rng(0), work.batch_size)
+    grad = jax.jit(jax.value_and_grad(loss, has_aux=True))
+    analysis: Any = grad.lower(params, batch).compile().memory_analysis()
+    return analysis.temp_size_in_bytes
+
+
 def floor_chunk(work: Work, devices: int | None = None) -> Chunk:
     """A step's matrix products and the sums that join them, in loops of the same kind.
 
@@ -218,3 +240,15 @@ def floor_chunk(work: Work, devices: int | None = None) -> Chunk:
         )
     compiled = jax.jit(chunk)
     return lambda: jax.block_until_ready(compiled(weights, inputs))
+
+
+def peak_gflops(size: int = 2048, repeats: int = 5) -> float:
+    """What one large product of square matrices reaches on all cores, in GFLOP/s."""
+    matrix = jnp.ones((size, size))
+    product = jax.jit(lambda a: a @ a)
+    seconds = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        jax.block_until_ready(product(matrix))
+        seconds.append(time.perf_counter() - start)
+    return 2e-9 * size**3 / min(seconds)

@@ -3,6 +3,7 @@
 import contextlib
 import os
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -60,6 +61,7 @@ def build_model(recipe: Recipe) -> jaxrnn.SequenceModel:
         num_outputs=recipe.task.num_outputs,
         last_only=recipe.is_regression,
         recurrence=recipe.recurrence,
+        recompute=recipe.recompute,
         kernel_init=init,
         bias_init=init,
     )
@@ -82,11 +84,15 @@ def build_optimizer(recipe: Recipe) -> optax.GradientTransformation:
     return optax.chain(optimizer, projection)
 
 
+def initial_variables(recipe: Recipe, seed: int) -> Any:
+    """Fresh variables of the model."""
+    dummy = jnp.zeros((1, 1, recipe.task.num_inputs))
+    return build_model(recipe).init(jax.random.key(seed), dummy)
+
+
 def initial_weights(recipe: Recipe, seed: int) -> Weights:
     """Fresh weights in the letters of the equations."""
-    dummy = jnp.zeros((1, 1, recipe.task.num_inputs))
-    variables = build_model(recipe).init(jax.random.key(seed), dummy)
-    return jaxrnn.convert.to_weights(variables["params"])
+    return jaxrnn.convert.to_weights(initial_variables(recipe, seed)["params"])
 
 
 class JaxTrainer:

@@ -28,7 +28,7 @@ class Recipe:
       retraction: the projection of W_hh by name; None: never projected.
       project_every: steps between projections.
       track_every: steps between measurements of the spectral norm.
-      recurrence: how JAX runs the cell over time; see jaxrnn.SequenceModel.
+      recurrence, recompute: how JAX runs the cell over time; see jaxrnn.SequenceModel.
       devices: of JAX's, to share each batch; None: see jaxrnn.training.make_train_chunk.
     """
 
@@ -43,6 +43,7 @@ class Recipe:
     project_every: int = 1
     track_every: int = 1
     recurrence: Literal["scan", "fused"] | None = None
+    recompute: bool = False
     devices: int | None = None
 
     @property
