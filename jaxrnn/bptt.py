@@ -52,7 +52,8 @@ def recurrence(
 ) -> Float[Array, "T *batch N"]:
     """All states h_1 … h_T of h_t = phi(a_t + W_hh h_{t-1}), differentiable in every array.
 
-    Reverse mode of any order; forward mode (jvp) needs the scan of ``SequenceModel``.
+    Reverse mode of any order, and forward mode over it (``jax.hessian``); forward mode alone (jvp)
+    needs the scan of ``SequenceModel``.
 
     Args:
       kernel: W_hhᵀ.

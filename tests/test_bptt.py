@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from jaxrnn import SequenceModel, VanillaCell, bptt, numpy_rnn
 from jaxrnn.convert import from_weights, to_weights
@@ -176,6 +177,56 @@ def test_vmap_and_checkpoint(rng, x64):
         np.testing.assert_allclose(actual, expected, **FLOAT64)
 
 
+class Window(nn.Module):
+    """A part of a sequence, as truncated BPTT takes it."""
+
+    model: SequenceModel
+
+    def __call__(self, carry, inputs):
+        return self.model(inputs, initial_carry=carry, return_carry=True)
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+@pytest.mark.parametrize("lift", [lambda window: window, nn.remat])
+def test_flax_lifts_it(rng, x64, lift, recompute):
+    weights, _ = random_problem(rng, "modrelu")
+    inputs = jnp.asarray(rng.standard_normal((3, B, T, D)))
+    h_0 = jnp.asarray(rng.standard_normal((B, N)))
+    scan = nn.scan(lift(Window), variable_broadcast="params", split_rngs={"params": False})
+    windows = scan(model_of("modrelu", "fused", recompute=recompute))
+    shapes = jax.eval_shape(windows.init, jax.random.key(0), h_0, inputs)
+    params = {"params": {"model": from_weights(weights)}}
+    assert jax.tree.structure(shapes) == jax.tree.structure(params)
+
+    def in_windows(params):
+        return jnp.sum(jnp.sin(windows.apply(params, h_0, inputs)[1]))
+
+    def at_once(params):
+        whole = inputs.swapaxes(0, 1).reshape(B, 3 * T, D)
+        model = model_of("modrelu", "scan")
+        outputs = model.apply({"params": params["params"]["model"]}, whole, initial_carry=h_0)
+        return jnp.sum(jnp.sin(outputs))
+
+    actual, expected = (jax.grad(f)(params) for f in (in_windows, at_once))
+    assert_same(to_weights(actual["params"]["model"]), to_weights(expected["params"]["model"]))
+
+
+@pytest.mark.skipif(len(jax.devices()) != 2, reason="JAX does not see two devices")
+def test_a_batch_spread_over_devices_by_its_sharding(rng, x64):
+    weights, _ = random_problem(rng, "tanh")
+    model = model_of("tanh", "fused")
+    inputs = jnp.asarray(rng.standard_normal((4, T, D)))
+    mesh = jax.make_mesh((2,), ("batch",), (AxisType.Auto,))
+    spread = jax.device_put(inputs, NamedSharding(mesh, PartitionSpec("batch")))
+
+    @jax.jit
+    def gradient(params, inputs):
+        return jax.grad(lambda p: jnp.mean(model.apply({"params": p}, inputs) ** 2))(params)
+
+    params = from_weights(weights)
+    assert_same(*(to_weights(gradient(params, x)) for x in (spread, inputs)))
+
+
 @pytest.mark.parametrize("activation", ["tanh", "modrelu"])
 def test_second_derivatives_in_reverse_mode(rng, x64, activation):
     weights, batch = random_problem(rng, activation)
@@ -192,6 +243,22 @@ def test_second_derivatives_in_reverse_mode(rng, x64, activation):
         return to_weights(jax.grad(slope)(params))
 
     assert_same(hessian_vector_product("fused"), hessian_vector_product("scan"))
+
+
+def test_forward_mode_over_reverse_mode(rng, x64):
+    weights, batch = random_problem(rng, "tanh")
+
+    def hessian(recurrence):
+        loss = classification_loss(model_of("tanh", recurrence), D)
+
+        def of_kernel(kernel):
+            params = from_weights(weights)
+            params["cell"]["h"]["kernel"] = kernel
+            return loss(params, batch)[0]
+
+        return jax.hessian(of_kernel)(jnp.asarray(weights["W_hh"].T))
+
+    np.testing.assert_allclose(hessian("fused"), hessian("scan"), **FLOAT64)
 
 
 def test_forward_mode_is_refused_with_the_switch_that_gives_it(rng):
