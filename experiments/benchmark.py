@@ -10,7 +10,6 @@ Contenders take turns within a round, warm, so that a slow moment of the machine
 what counts are ratios within a round, their median and quartiles.
 """
 
-import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -35,6 +34,7 @@ from experiments.benchmark_contenders import (
 )
 from experiments.benchmark_figures import draw
 from experiments.common import cli, report
+from experiments.common.jax_backend import available_cores
 from experiments.common.results import Run
 from experiments.common.runner import interruptible
 from jaxrnn.orthogonal import RETRACTIONS
@@ -50,7 +50,7 @@ SCALING = {
     "N": [32, 64, 128, 256, 512],
     "B": [4, 16, 64, 256, 1024],
 }
-CORES = os.cpu_count() or 1
+CORES = available_cores()
 
 
 @dataclass(frozen=True)
@@ -125,26 +125,26 @@ def compiled_torch_ref(work: Work) -> dict[str, Chunk]:
     return {"torch_ref, compiled": chunk}
 
 
-def measure_steps(rounds: int) -> list[Run]:
-    """Every contender on every work: speed-up over the fastest torch_ref, Flax and the floor."""
-    runs, peak = [], peak_gflops()
-    for label, work in WORKS.items():
-        times = race(step_contenders(work), rounds, label)
-        torch_ref = [name for name in times if name.startswith("torch_ref")]
-        fastest = min(torch_ref, key=lambda name: float(np.median(times[name])))
-        for name, column in times.items():
-            run = new_run(name, work, "steps", task=label, fastest_torch_ref=fastest)
-            per_step = np.median(column) / work.steps
-            run.final = {
-                "ms_per_step": 1e3 * per_step,
-                **spread("speed_up", times[fastest] / column),
-                **spread("speed_up_over_flax", times["flax nn.RNN"] / column),
-                "over_floor": np.median(column / times["floor"]),
-                "gflops": 1e-9 * work.flops / per_step,
-                "peak_gflops": peak,
-            }
-            run.seconds, run.steps_per_second = float(column.sum()), float(1 / per_step)
-            runs.append(run)
+def measure_steps(label: str, rounds: int) -> list[Run]:
+    """Every contender on one work: speed-up over the fastest torch_ref, Flax and the floor."""
+    work, peak = WORKS[label], peak_gflops()
+    times = race(step_contenders(work), rounds, label)
+    torch_ref = [name for name in times if name.startswith("torch_ref")]
+    fastest = min(torch_ref, key=lambda name: float(np.median(times[name])))
+    runs = []
+    for name, column in times.items():
+        run = new_run(name, work, "steps", task=label, fastest_torch_ref=fastest)
+        per_step = np.median(column) / work.steps
+        run.final = {
+            "ms_per_step": 1e3 * per_step,
+            **spread("speed_up", times[fastest] / column),
+            **spread("speed_up_over_flax", times["flax nn.RNN"] / column),
+            "over_floor": np.median(column / times["floor"]),
+            "gflops": 1e-9 * work.flops / per_step,
+            "peak_gflops": peak,
+        }
+        run.seconds, run.steps_per_second = float(column.sum()), float(1 / per_step)
+        runs.append(run)
     return runs
 
 
@@ -224,7 +224,8 @@ def measure(config: BenchmarkConfig) -> list[Run]:
     runs: list[Run] = []
     with interruptible(runs):
         if "steps" in config.parts:
-            runs += measure_steps(config.rounds)
+            for label in WORKS:
+                runs += measure_steps(label, config.rounds)
         if "projection" in config.parts:
             runs += measure_projection(config.rounds)
         if "scaling" in config.parts:

@@ -1,6 +1,7 @@
 """Who takes part in the benchmark: each trains a chunk of K steps and returns when it is done.
 
-Weights are drawn as the recipe says, batches are the same for all.
+All have the same sizes, batches, clipping and Adam. jaxrnn, torch_ref and Flax's network in our
+loop also measure W_hh, once a chunk.
 """
 
 import dataclasses
@@ -39,7 +40,7 @@ class Work:
     steps: int
 
     def recipe(self, **changes: Any) -> Recipe:
-        """Clipping and Adam; spectral norms are measured once a chunk, which is no part of it."""
+        """Clipping and Adam; spectral norms are measured once a chunk, at its last step."""
         recipe = Recipe(
             task=self.task,
             hidden=self.hidden,
@@ -74,11 +75,11 @@ def jaxrnn_chunk(work: Work, **changes: Any) -> Chunk:
     return lambda: trainer.train([batches])
 
 
-def torch_ref_chunk(work: Work, threads: int, compiled: bool = False, **changes: Any) -> Chunk:
+def torch_ref_chunk(work: Work, threads: int, compiled: bool = False) -> Chunk:
     """torch_ref likewise, on so many threads, with torch.compile or without."""
     import torch  # an extra; the command has made sure of it
 
-    library, recipe, batches = load_backend("torch"), work.recipe(**changes), work.batches()
+    library, recipe, batches = load_backend("torch"), work.recipe(), work.batches()
     weights = [library.initial_weights(recipe, 0)]
     trainer = library.TorchTrainer(recipe, weights, compiled=compiled)
 

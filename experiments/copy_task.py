@@ -1,6 +1,6 @@
 """The copy task: does an orthogonal W_hh let a vanilla RNN remember?
 
-    python -m experiments.copy_task [--backend jax|torch|both] [--seeds 5] [--preset copy_memory]
+    python -m experiments.copy_task [--backend jax|torch|numpy|both] [--seeds 5] [--preset ...]
 
 Three methods train the same RNN on the same batches; each adds one thing to the one before it:
 

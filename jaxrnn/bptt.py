@@ -63,9 +63,15 @@ def recurrence(
       bias: b of modReLU; None for the others.
 
     Raises:
-      ValueError: an unknown activation.
-      TypeError: forward-mode differentiation.
+      ValueError: an unknown activation, a bias for one that has none or none for modReLU, shapes
+        that do not fit.
+      TypeError: forward-mode differentiation. Under jit the message is JAX's own.
     """
+    if (bias is not None) != (activation == "modrelu"):
+        given = "none" if bias is None else "one"
+        raise ValueError(f"modrelu, and no other activation, has a bias; {activation} got {given}")
+    if carry.shape != inputs.shape[1:]:
+        raise ValueError(f"carry must be {inputs.shape[1:]} like the inputs, got {carry.shape}")
     try:
         return _recurrence(activation, kernel, bias, inputs, carry)
     except TypeError as error:
@@ -122,7 +128,9 @@ def _backward(
     d_kernel = _product(previous.reshape(-1, N).T, deltas.reshape(-1, N)).astype(kernel.dtype)
     d_bias = None
     if activation == "modrelu":
-        d_bias = jnp.sum((deltas * jnp.sign(states)).reshape(-1, N), axis=0).astype(kernel.dtype)
+        wide = jnp.promote_types(deltas.dtype, jnp.float32)
+        d_bias = jnp.sum((deltas * jnp.sign(states)).reshape(-1, N), axis=0, dtype=wide)
+        d_bias = d_bias.astype(kernel.dtype)
     return d_kernel, d_bias, deltas, d_carry
 
 
@@ -152,26 +160,28 @@ def in_chunks(
       The states at ``last_index``, and what was emitted for all steps.
     """
     T = inputs.shape[0]
-    length = math.isqrt(T - 1) + 1
-    count = -(-T // length)
-    padded = jnp.pad(inputs, ((0, count * length - T), (0, 0), (0, 0)))
+    length = max(1, math.isqrt(T))
+    count, rest = divmod(T, length)
 
     @partial(jax.checkpoint, prevent_cse=False)  # inside a scan nothing can be shared anyway
     def chunk(carry: tuple[Array, Array], at: tuple[Array, Array]) -> tuple[Any, Any]:
         (h, last), (start, x) = carry, at
         hidden = hidden_states(h, x)
         index = jnp.broadcast_to(last_index - start, h.shape[:1])
-        is_here = (index >= 0) & (index < length)
-        here = state_at(jnp.clip(index, 0, length - 1), hidden, time_axis=0)
+        is_here = (index >= 0) & (index < len(x))
+        here = state_at(jnp.clip(index, 0, len(x) - 1), hidden, time_axis=0)
         last = jnp.where(is_here[:, None], here, last)
         return (hidden[-1], last), None if emit is None else emit(hidden)
 
-    starts = length * jnp.arange(count)
-    chunks = padded.reshape(count, length, *inputs.shape[1:])
-    (_, last), outputs = jax.lax.scan(chunk, (h_0, h_0), (starts, chunks))
+    whole = T - rest
+    chunks = inputs[:whole].reshape(count, length, *inputs.shape[1:])
+    carry, outputs = jax.lax.scan(chunk, (h_0, h_0), (length * jnp.arange(count), chunks))
     if emit is not None:
-        outputs = outputs.reshape(count * length, *outputs.shape[2:])[:T]
-    return last, outputs
+        outputs = outputs.reshape(whole, *outputs.shape[2:])
+    if rest:
+        carry, more = chunk(carry, (whole, inputs[whole:]))
+        outputs = None if emit is None else jnp.concatenate([outputs, more])
+    return carry[1], outputs
 
 
 def state_at(index: Array | int, hidden: Array, time_axis: int) -> Float[Array, "B N"]:

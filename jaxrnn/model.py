@@ -1,6 +1,5 @@
 """A recurrent cell over a sequence, then a readout y_t = W_hy h_t + b_y."""
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal
 
@@ -80,17 +79,21 @@ class SequenceModel(nn.Module):
             name="readout",
         )
         # The scan is what creates the parameters.
-        is_fused = self._wants_fused() and not self.is_initializing()
+        is_fused = self._wants_fused(inputs) and not self.is_initializing()
         run = self._run_fused if is_fused else self._run_scan
         carry, outputs = run(readout, inputs, initial_carry, seq_lengths, reverse)
         return (carry, outputs) if return_carry else outputs
 
-    def _wants_fused(self) -> bool:
+    def _wants_fused(self, inputs: Array) -> bool:
         if self.recurrence not in ("scan", "fused", None):
             raise ValueError(f"recurrence must be 'scan', 'fused' or None, got {self.recurrence!r}")
-        can_fuse = type(self.cell) is VanillaCell  # a subclass may compute something else
+        # A subclass may compute something else.
+        can_fuse = type(self.cell) is VanillaCell and inputs.ndim == 3 and inputs.shape[1] > 0
         if self.recurrence == "fused" and not can_fuse:
-            raise ValueError(f"the fused recurrence runs a VanillaCell, got {self.cell}")
+            raise ValueError(
+                "the fused recurrence runs a VanillaCell on inputs (B, T, D), "
+                f"got {inputs.shape} and {self.cell}"
+            )
         is_fused = can_fuse and self.recurrence != "scan"
         if self.recompute and not is_fused:
             raise ValueError("recompute needs the fused recurrence of a VanillaCell")
@@ -138,29 +141,28 @@ class SequenceModel(nn.Module):
             params["h"]["kernel"],
             dtype=cell.dtype,
         )
-        # Modules do not enter JAX's own transformations; a function of their variables does.
-        read_out: Callable[[Array], Any] = partial(
-            readout.clone(parent=None).apply, readout.variables
-        )
+        bias = params.get("modrelu_bias")
+        bias = None if bias is None else bias.astype(W_hh.dtype)
 
         def flip(x: Array) -> Array:
             return flip_sequences(x, seq_lengths, num_batch_dims=1, time_major=True)
 
         def hidden_states(h: Array, x: Array) -> Array:
-            bias = params.get("modrelu_bias")
             return bptt.recurrence(W_hh, _affine(x, W_xh, b_h), h, cell.activation, bias)
 
         x = flip(inputs) if reverse else inputs
         h_0 = initial_carry.astype(W_hh.dtype)
         if self.recompute:
+            # Modules do not enter JAX's own loops; a function of their variables does.
+            read_out: Any = partial(readout.clone(parent=None).apply, readout.variables)
             emit = None if self.last_only else read_out
             last, outputs = bptt.in_chunks(hidden_states, emit, h_0, x, last_index)
         else:
             hidden = hidden_states(h_0, x)
             last = bptt.state_at(last_index, hidden, time_axis=0)
-            outputs = None if self.last_only else read_out(hidden)
-        if outputs is None:
-            return last, read_out(last)
+            outputs = None if self.last_only else readout(hidden)
+        if self.last_only:
+            return last, readout(last)
         # The C outputs are turned to (B, T), not the N units.
         return last, (flip(outputs) if reverse else outputs).swapaxes(0, 1)
 
@@ -168,11 +170,14 @@ class SequenceModel(nn.Module):
 def _affine(
     x: Float[Array, "T B D"], kernel: Float[Array, "D N"], bias: Float[Array, " N"]
 ) -> Float[Array, "T B N"]:
-    """x @ kernel + bias as one product, [x, 1] @ [kernel; bias].
+    """x @ kernel + bias, on a CPU as one product, [x, 1] @ [kernel; bias].
 
-    So is its gradient, which spares two passes over T·B·N numbers.
+    So is its gradient, which spares two passes over T·B·N numbers. A GPU adds the bias on the way,
+    and would round it to TF32 as a factor.
     """
-    ones = jnp.ones((*x.shape[:-1], 1), x.dtype)
+    if jax.default_backend() != "cpu":
+        return x @ kernel + bias
+    ones = jnp.ones_like(x[..., :1])
     return jnp.concatenate([x, ones], axis=-1) @ jnp.concatenate([kernel, bias[None]])
 
 

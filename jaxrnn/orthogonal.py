@@ -51,7 +51,8 @@ def qr(W: Float[Array, "*batch N N"]) -> Float[Array, "*batch N N"]:
 
     (Merikoski et al. 1997, Linear Algebra Appl. 254; the inequality of the arithmetic and geometric
     means of the σ²). Where that cannot promise κ² ≤ ``MAX_SQUARED_CONDITION`` for every matrix of
-    the batch, all of them are decomposed by ``householder``.
+    the batch, all of them are decomposed by ``householder``. Under vmap, which knows no branches,
+    both are computed.
     """
     N = W.shape[-1]
     L = _cholesky_factor(W)

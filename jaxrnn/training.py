@@ -180,12 +180,14 @@ def make_train_chunk(
       optimizer: any Optax chain.
       track_every: k, spectral norm and orthogonality error at every k-th step, the chunk's last
         always among them.
-      devices: how many of JAX's devices share each batch; they have to divide it. None: as many
-        as there are and as leave each of them ``MIN_SEQUENCES_PER_DEVICE`` sequences or more.
+      devices: how many of JAX's devices share each batch; they have to divide it, and every leaf
+        of it has to be (K, B, ...). None: as many as there are and as leave each of them
+        ``MIN_SEQUENCES_PER_DEVICE`` sequences or more, or one where leaves have other shapes. A
+        state that was put on one device needs devices=1.
 
     Raises:
-      ValueError: track_every < 1; at the first call, devices that there are not, or that do not
-        divide the batch.
+      ValueError: track_every < 1; at the first call, devices that there are not, or that cannot
+        share the batch.
     """
     if track_every < 1:
         raise ValueError(f"track_every must be at least 1, got {track_every}")
@@ -209,9 +211,7 @@ def make_train_chunk(
         return jax.lax.scan(tracked_step, state, (jnp.arange(num_steps)[::-1], batches))
 
     def chunk(state: TrainState, batches: Any) -> tuple[TrainState, Measurements]:
-        leaves = jax.tree.leaves(batches)
-        batch_size = min(leaf.shape[1] if leaf.ndim > 1 else 1 for leaf in leaves)
-        mesh = batch_mesh(devices, batch_size)
+        mesh = batch_mesh(devices, _shared_batch_size(batches, devices))
         if mesh.size == 1:
             return run(None, state, batches)
         whole, shared = PartitionSpec(), PartitionSpec(None, "batch")
@@ -226,6 +226,18 @@ def make_train_chunk(
     return chunk
 
 
+def _shared_batch_size(batches: Any, devices: int | None) -> int:
+    """B of leaves (K, B, ...); 1 where a leaf has no such axis, and cannot be shared then."""
+    sizes = {jnp.shape(leaf)[1:2] for leaf in jax.tree.leaves(batches)}
+    if len(sizes) == 1 and () not in sizes:
+        (size,) = sizes.pop()
+        return size
+    if devices is not None and devices > 1:
+        shapes = ", ".join(str(jnp.shape(leaf)) for leaf in jax.tree.leaves(batches))
+        raise ValueError(f"devices share batches of shape (K, B, ...) with one B, got {shapes}")
+    return 1
+
+
 def batch_mesh(devices: int | None, batch_size: int) -> Mesh:
     """The devices that share a batch when ``make_train_chunk`` is given ``devices``.
 
@@ -234,7 +246,9 @@ def batch_mesh(devices: int | None, batch_size: int) -> Mesh:
         state = jax.device_put(state, NamedSharding(batch_mesh(None, B), PartitionSpec()))
     """
     config: Any = jax.config
-    pinned = config.jax_default_device  # by the user, to one device
+    pinned = config.jax_default_device  # by the user, to one device or a platform's first
+    if isinstance(pinned, str):
+        pinned = jax.devices(pinned)[0]
     available = 1 if pinned is not None else len(jax.devices())
     if devices is None:
         most = min(available, max(1, batch_size // MIN_SEQUENCES_PER_DEVICE))

@@ -26,6 +26,13 @@ jax.config.update("jax_num_cpu_devices", min(2, os.cpu_count() or 1))
 
 
 @pytest.fixture
+def two_devices():
+    """Skips where JAX does not see two."""
+    if len(jax.devices()) != 2:
+        pytest.skip(f"needs two JAX devices, sees {len(jax.devices())}")
+
+
+@pytest.fixture
 def rng() -> np.random.Generator:
     """A generator of its own for each test, always with the same numbers."""
     return np.random.default_rng(1997)

@@ -8,6 +8,7 @@ from flax import linen as nn
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from jaxrnn import SequenceModel, VanillaCell, bptt, numpy_rnn
+from jaxrnn import model as model_module
 from jaxrnn.convert import from_weights, to_weights
 from jaxrnn.tasks import Batch, CopyTask
 from jaxrnn.training import classification_loss
@@ -138,6 +139,25 @@ def test_recomputing_takes_memory_of_the_square_root_of_t():
     assert bytes_for(6400, False) > 14 * bytes_for(400, False)
 
 
+def test_recomputing_runs_no_step_beyond_the_last():
+    # 7 steps by factors of 6e5 are finite in float32, with what h_0 and the loss are scaled by; 9
+    # would not be.
+    params = jax.tree.map(
+        jnp.float32, from_weights(reference.random_weights(np.random.default_rng(0)))
+    )
+    params["cell"]["h"]["kernel"] = 6e5 * jnp.eye(N)
+    params["cell"]["i"]["bias"] = jnp.zeros(N)
+    inputs, h_0 = jnp.zeros((B, 7, D)), 1e-4 * jnp.ones((B, N))
+
+    def gradient(recompute):
+        model = SequenceModel(VanillaCell(N, "identity"), C, last_only=True, recompute=recompute)
+        return jax.grad(lambda p: 1e-30 * jnp.sum(model.apply({"params": p}, inputs, h_0)))(params)
+
+    for kept, recomputed in zip(*map(jax.tree.leaves, map(gradient, (False, True))), strict=True):
+        assert np.isfinite(kept).all()
+        np.testing.assert_allclose(recomputed, kept, rtol=1e-5)  # a few roundings of 6e-8
+
+
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("last_only", [False, True])
 @pytest.mark.parametrize("path", ["scan", "fused", "fused in chunks"])
@@ -149,9 +169,20 @@ def test_variable_lengths_and_reverse_order(rng, x64, reverse, last_only, path):
     model = model_of(
         "tanh", path.split()[0], last_only=last_only, recompute=path == "fused in chunks"
     )
-    carry, outputs = model.apply(
-        params, inputs, seq_lengths=lengths, reverse=reverse, return_carry=True
-    )
+
+    def run(params, model=model):
+        return model.apply(params, inputs, seq_lengths=lengths, reverse=reverse, return_carry=True)
+
+    def value(params, model):
+        carry, outputs = run(params, model)
+        if not last_only:  # of the padding nothing is promised
+            outputs = jnp.where((jnp.arange(T) < lengths[:, None])[..., None], outputs, 0)
+        return jnp.sum(jnp.sin(outputs)) + jnp.sum(jnp.cos(carry))
+
+    by_scan = model.clone(recurrence="scan", recompute=False)
+    grads, expected = (jax.grad(value)(params, m)["params"] for m in (model, by_scan))
+    assert_same(to_weights(grads), to_weights(expected))
+    carry, outputs = run(params)
     for b, length in enumerate(lengths):
         valid = np.asarray(inputs[b : b + 1, :length])
         order = valid[:, ::-1] if reverse else valid
@@ -211,7 +242,7 @@ def test_flax_lifts_it(rng, x64, lift, recompute):
     assert_same(to_weights(actual["params"]["model"]), to_weights(expected["params"]["model"]))
 
 
-@pytest.mark.skipif(len(jax.devices()) != 2, reason="JAX does not see two devices")
+@pytest.mark.usefixtures("two_devices")
 def test_a_batch_spread_over_devices_by_its_sharding(rng, x64):
     weights, _ = random_problem(rng, "tanh")
     model = model_of("tanh", "fused")
@@ -267,6 +298,28 @@ def test_forward_mode_is_refused_with_the_switch_that_gives_it(rng):
         jax.jvp(lambda k: bptt.recurrence(k, inputs, carry), (kernel,), (kernel,))
 
 
+@pytest.mark.parametrize("activation", ["tanh", "modrelu"])
+def test_gradients_in_bfloat16(rng, activation):
+    weights = reference.random_weights(rng, activation)
+    params = jax.tree.map(jnp.float32, from_weights(weights))
+    inputs = jnp.asarray(rng.standard_normal((B, T, D)), jnp.float32)
+
+    def gradient(dtype, recurrence):
+        cell = VanillaCell(N, activation, dtype=dtype)
+        model = SequenceModel(cell, C, recurrence=recurrence, dtype=dtype)
+        return jax.grad(lambda p: jnp.mean(jnp.sin(model.apply({"params": p}, inputs))))(params)
+
+    exact = gradient(jnp.float32, "scan")
+    for recurrence in ("fused", "scan"):
+        found = gradient(jnp.bfloat16, recurrence)
+        for leaf, expected in zip(jax.tree.leaves(found), jax.tree.leaves(exact), strict=True):
+            assert leaf.dtype == jnp.float32
+            # Rounding by eps = 2^-7 on the way there and back, T steps each, W_hh near one.
+            np.testing.assert_allclose(
+                leaf, expected, rtol=0, atol=2 * T * 2.0**-7 * np.abs(expected).max()
+            )
+
+
 def test_bfloat16_sums_in_float32(rng):
     kernel, inputs, carry = (
         jnp.asarray(rng.standard_normal(shape) / 2, jnp.bfloat16)
@@ -280,7 +333,7 @@ def test_bfloat16_sums_in_float32(rng):
 
 
 @pytest.mark.parametrize(
-    ("recurrence", "message"), [("loop", "'scan', 'fused' or None"), ("fused", "GRU")]
+    ("recurrence", "message"), [("loop", "'scan', 'fused' or None"), ("fused", r"\(3, 5, .*GRU")]
 )
 def test_recurrences_that_cannot_be(unchecked, recurrence, message):
     cell = nn.GRUCell(N) if recurrence == "fused" else VanillaCell(N)
@@ -341,3 +394,42 @@ def test_an_epoch_of_the_projected_copy_task_on_both_paths(rng, monkeypatch, dty
     bound = rounding_bound(dtype, TRAJECTORY, steps * T * (D + N + 1))
     np.testing.assert_allclose(losses[0], losses[1], rtol=bound, atol=0)
     assert not np.array_equal(*losses)
+
+
+def test_more_batch_dimensions_go_by_the_scan(rng, x64):
+    weights, _ = random_problem(rng, "tanh")
+    params = {"params": from_weights(weights)}
+    inputs = jnp.asarray(rng.standard_normal((2, B, T, D)))
+    outputs = model_of("tanh", None).apply(params, inputs)
+    for one, expected in zip(inputs, outputs, strict=True):
+        actual = model_of("tanh", "fused").apply(params, one)
+        np.testing.assert_allclose(actual, expected, **FLOAT64)
+    with pytest.raises(ValueError, match=r"inputs \(B, T, D\), got \(2, 3, "):
+        model_of("tanh", "fused").apply(params, inputs)
+
+
+@pytest.mark.parametrize(
+    ("activation", "bias", "carry", "message"),
+    [
+        ("tanh", True, (B, N), "modrelu, and no other activation, has a bias; tanh got one"),
+        ("modrelu", False, (B, N), "modrelu got none"),
+        ("tanh", False, (B + 1, N), "carry must be"),
+        ("swish", False, (B, N), "activation must be one of"),
+    ],
+)
+def test_arguments_that_do_not_fit(unchecked, activation, bias, carry, message):
+    with pytest.raises(ValueError, match=message):
+        bptt.recurrence(
+            jnp.eye(N),
+            jnp.ones((T, B, N)),
+            jnp.zeros(carry),
+            activation,
+            jnp.ones(N) if bias else None,
+        )
+
+
+def test_off_the_cpu_the_bias_is_added(rng, x64, monkeypatch):
+    x, kernel, bias = (jnp.asarray(rng.standard_normal(s)) for s in ((T, B, D), (D, N), (N,)))
+    on_cpu = model_module._affine(x, kernel, bias)
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    np.testing.assert_allclose(model_module._affine(x, kernel, bias), on_cpu, **FLOAT64)

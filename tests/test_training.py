@@ -12,6 +12,7 @@ from jaxrnn.tasks import Batch
 from jaxrnn.training import (
     TrainState,
     adam,
+    batch_mesh,
     classification_loss,
     make_train_chunk,
     make_train_step,
@@ -304,14 +305,12 @@ def test_optimizers_that_want_the_loss_are_given_it(rng, x64):
 
 # Several devices. The tests run with two CPU devices, on a machine with two cores.
 
-two_devices = pytest.mark.skipif(len(jax.devices()) != 2, reason="JAX does not see two devices")
-
 
 def over_seeds(chunk):
     return lambda *arguments: jax.lax.map(lambda each: chunk(*each), arguments)
 
 
-@two_devices
+@pytest.mark.usefixtures("two_devices")
 @pytest.mark.parametrize("several_seeds", [False, True])
 def test_one_device_and_several_agree(rng, x64, several_seeds):
     shape = (S, K, 4, T) if several_seeds else (K, 4, T)
@@ -335,7 +334,7 @@ def test_one_device_and_several_agree(rng, x64, several_seeds):
     jax.tree.map(np.testing.assert_array_equal, two, again)
 
 
-@two_devices
+@pytest.mark.usefixtures("two_devices")
 def test_the_devices_share_the_batch(rng):
     """Each device sees its half: a loss that adds one a sequence seen counts them."""
     seen = []
@@ -360,7 +359,7 @@ def test_the_devices_share_the_batch(rng):
         assert set(seen) == {(expected, T)}
 
 
-@two_devices
+@pytest.mark.usefixtures("two_devices")
 def test_a_user_who_pinned_a_device_gets_that_one(rng):
     with jax.default_device(jax.devices()[1]):
         batches = Batch(rng.integers(0, D, (K, 16, T)), rng.integers(0, C, (K, 16, T)))
@@ -385,3 +384,29 @@ def test_devices_that_cannot_be(rng, devices, message):
     chunk = make_train_chunk(LOSS, optax.sgd(0.1), devices=devices)
     with pytest.raises(ValueError, match=message):
         chunk(state, Batch(jnp.zeros((K, 3, T)), jnp.zeros((K, 3, T))))
+
+
+@pytest.mark.usefixtures("two_devices")
+def test_leaves_of_other_shapes_are_not_shared(rng):
+    """A weight for each time step goes with every sequence: no device may have half of them."""
+    weights = jnp.asarray(rng.uniform(size=(K, T)), jnp.float32)
+    inputs = jnp.asarray(rng.standard_normal((K, 16, T)), jnp.float32)
+
+    def loss(params, batch):
+        x, weight = batch
+        return jnp.mean((x @ weight - params["cell"]["h"]["kernel"][0, 0]) ** 2), jnp.float32(0)
+
+    state = TrainState.create({"cell": {"h": {"kernel": jnp.eye(N)}}}, optax.sgd(0.1))
+    optimizer = optax.sgd(0.1)
+    losses = [
+        jax.jit(make_train_chunk(loss, optimizer, devices=n))(state, (inputs, weights))[1].loss
+        for n in (None, 1)
+    ]
+    np.testing.assert_array_equal(*losses)
+    with pytest.raises(ValueError, match="with one B, got"):
+        make_train_chunk(loss, optimizer, devices=2)(state, (inputs, weights))
+
+
+def test_a_platform_can_be_the_default_device():
+    with jax.default_device("cpu"):
+        assert batch_mesh(None, 64).size == 1

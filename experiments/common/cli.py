@@ -153,7 +153,7 @@ def total_memory() -> int:
 
 
 def check_devices(config: Any) -> None:
-    """ValueError unless --devices is auto, or divides --batch-size and JAX is asked for."""
+    """ValueError unless --devices is auto or divides --batch-size."""
     if config.devices == "auto":
         return
     if config.devices < 1 or config.batch_size % config.devices:

@@ -17,6 +17,13 @@ from jaxrnn import initializers, training
 from jaxrnn.tasks import Batch
 
 
+def available_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # not on every system
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def start(devices: int | None = None) -> None:
     """Start JAX, on a CPU with so many devices; None: with one for each core.
 
@@ -25,9 +32,9 @@ def start(devices: int | None = None) -> None:
     Raises:
       ValueError: fewer devices than asked for.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    cores = available_cores()
     with contextlib.suppress(RuntimeError):
-        jax.config.update("jax_num_cpu_devices", min(devices or cores or 1, cores or 1))
+        jax.config.update("jax_num_cpu_devices", min(devices or cores, cores))
     if devices is not None and devices > len(jax.devices()):
         raise ValueError(f"JAX sees {len(jax.devices())} devices")
 
@@ -36,9 +43,8 @@ def over_seeds(function: Callable) -> Callable:
     """The function of arguments and results that all have a leading axis S.
 
     On a CPU, which has no cores to spare, one seed after the other: 3 times as fast as vmap, whose
-    products of small matrices are slower, and every seed gets the very numbers that it gets alone.
-    vmap would also make batched decompositions, and on several CPU devices those of jaxlib 0.10.2
-    can wait for each other for ever.
+    products of small matrices are slower. vmap would also make batched decompositions, and on
+    several CPU devices those of jaxlib 0.10.2 can wait for each other for ever.
     """
     if jax.default_backend() == "cpu":
         return lambda *arguments: jax.lax.map(lambda each: function(*each), arguments)

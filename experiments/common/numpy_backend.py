@@ -78,7 +78,7 @@ class _Training:
         return measured
 
     def step(self, batch: Batch) -> tuple[float, float, float]:
-        """Loss, accuracy and gradient norm; a step that is not finite is the last to be tried."""
+        """Loss, accuracy and gradient norm; none is applied after one that was not finite."""
         recipe = self.recipe
         value, accuracy, dy, inputs, hidden = self.loss(batch)
         gradients = numpy_rnn.backward(self.weights, inputs, hidden, dy, recipe.activation)

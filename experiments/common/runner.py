@@ -80,7 +80,7 @@ def train_runs(
       recipe: what to train.
       schedule: for how long.
       seeds: one run each.
-      backend: "jax" or "torch".
+      backend: "jax", "torch" or "numpy".
       weights: initial weights of each seed; default: fresh ones by the backend's initialisers.
       settings: of the runs, what differs from the experiment's configuration.
       on_epoch: called after each epoch with the run of the first seed that has not diverged.

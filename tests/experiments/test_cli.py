@@ -231,6 +231,7 @@ def test_a_folder_is_made_with_its_parents(monkeypatch, tmp_path):
     )
 
 
+@pytest.mark.usefixtures("two_devices")
 def test_more_devices_than_there_are_is_one_line(capsys):
     cli.require_backends(["jax"], "auto")
     cli.require_backends(["jax"], 2)

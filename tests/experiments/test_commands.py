@@ -93,6 +93,7 @@ def test_each_backend_trains_without_the_others(tmp_path, backend, blocked):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("two_devices")
 @pytest.mark.parametrize("devices", ["1", "2"])
 def test_jax_starts_with_the_devices_asked_for(tmp_path, devices):
     arguments = [*options(methods="qr", epochs=1, devices=devices), "--out", "out"]
