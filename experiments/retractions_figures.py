@@ -31,7 +31,7 @@ def draw(results: dict, out: Path) -> list[str]:
     _draw_training(axes[1, 0], axes[1, 1], parts.get("training", []))
     for panel in (axes[0, 0], axes[0, 1], axes[1, 0]):
         if panel.get_legend_handles_labels()[0]:
-            panel.legend(fontsize=9)
+            panel.legend(fontsize=8, labelspacing=0.25)
     figures.save(figure, out / "retractions.png")
     return ["retractions.png"]
 

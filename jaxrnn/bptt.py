@@ -15,7 +15,8 @@ computed step by step. ∂L/∂W_hh is a sum of outer products over time and bat
 two matrices with T·B rows; automatic differentiation of a scan adds it up one time step at a time,
 reading and writing an N×N matrix at each, which takes longer than all the rest.
 
-The states h_1 … h_T are kept for the way back, T·B·N numbers; ``in_chunks`` keeps √T as many.
+Long sequences are taken in chunks of time steps, ``in_chunks``, so that all this happens in the
+processor's cache. The states h_1 … h_T are kept for the way back, T·B·N numbers, or √T as many.
 
 Arrays are time-major, (T, B, N), so that a step reads and writes contiguous memory; the kernel is
 W_hhᵀ (N, N), as Flax stores it, and states are rows: W_hh h is ``h @ kernel``.
@@ -28,9 +29,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float
 
 from jaxrnn.cells import activation_function
+
+# Of the states of a chunk: what fits into a core's second-level cache. Measured on one with 1 MiB.
+CHUNK_BYTES = 2**20
+STATES = "states"  # the name by which jax.checkpoint keeps them
 
 # phi'(z), read off h = phi(z), so that z need not be kept. For modReLU it is sign(z)² where
 # |z| + b > 0, which is where h ≠ 0; there sign(h) = sign(z) as well.
@@ -98,23 +104,23 @@ def _product(x: Array, y: Array) -> Array:
 def _forward(
     activation: str, kernel: Array, bias: Array | None, inputs: Array, carry: Array
 ) -> tuple[Array, tuple[Array, Array, Array]]:
-    """h_t = phi(a_t + W_hh h_{t-1}); h_{t-1} is written out too, for ∂L/∂W_hh to find it whole."""
+    """h_t = phi(a_t + W_hh h_{t-1})."""
     phi = activation_function(activation)
     extra = () if bias is None else (bias,)
 
-    def step(h: Array, a: Array) -> tuple[Array, tuple[Array, Array]]:
-        new = phi(a + _product(h, kernel), *extra).astype(h.dtype)
-        return new, (new, h)
+    def step(h: Array, a: Array) -> tuple[Array, Array]:
+        h = phi(a + _product(h, kernel), *extra).astype(h.dtype)
+        return h, h
 
-    _, (states, previous) = jax.lax.scan(step, carry, inputs)
-    return states, (kernel, states, previous)
+    states = checkpoint_name(jax.lax.scan(step, carry, inputs)[1], STATES)
+    return states, (kernel, carry, states)
 
 
 def _backward(
     activation: str, residuals: tuple[Array, Array, Array], g: Array
 ) -> tuple[Array, Array | None, Array, Array]:
     """δ from T down to 1, then everything that is a sum over them."""
-    kernel, states, previous = residuals
+    kernel, carry, states = residuals
     N = kernel.shape[0]
     derivative = DERIVATIVES[activation]
     W_hh = kernel.T
@@ -124,7 +130,8 @@ def _backward(
         delta = ((g_t + from_later) * derivative(h_t)).astype(h_t.dtype)
         return _product(delta, W_hh).astype(h_t.dtype), delta
 
-    d_carry, deltas = jax.lax.scan(step, jnp.zeros_like(states[0]), (g, states), reverse=True)
+    d_carry, deltas = jax.lax.scan(step, jnp.zeros_like(carry), (g, states), reverse=True)
+    previous = jnp.concatenate([carry[None], states[:-1]])
     d_kernel = _product(previous.reshape(-1, N).T, deltas.reshape(-1, N)).astype(kernel.dtype)
     d_bias = None
     if activation == "modrelu":
@@ -137,16 +144,28 @@ def _backward(
 _recurrence.defvjp(_forward, _backward)
 
 
+def chunk_length(T: int, state: Array, recompute: bool) -> int:
+    """How many steps ``in_chunks`` should take at a time, with states like h_0."""
+    if recompute:
+        return math.isqrt(T)
+    return min(T, max(1, CHUNK_BYTES // state.nbytes))
+
+
 def in_chunks(
     hidden_states: Callable[[Array, Array], Array],
     emit: Callable[[Array], Array] | None,
     h_0: Float[Array, "B N"],
     inputs: Float[Array, "T B D"],
     last_index: Array | int,
+    length: int,
+    recompute: bool,
 ) -> tuple[Float[Array, "B N"], Any]:
-    """A recurrence over √T steps at a time, which is run again on the way back.
+    """A recurrence over a chunk of steps at a time, there and back.
 
-    Only h at the start of each of the √T chunks is kept, and the states of one chunk at a time.
+    Input projection, states, outputs, errors and the products of a chunk follow each other while
+    its numbers are in the processor's cache, instead of each passing over all T steps; of all T
+    only the states are kept. With ``recompute`` not even those: only h at the start of each chunk,
+    from which the way back runs the chunk again. √T chunks of √T steps then need the least memory.
     (Chen et al. 2016, Training deep nets with sublinear memory cost.)
 
     Args:
@@ -155,15 +174,18 @@ def in_chunks(
       h_0: the state before the first step.
       inputs: of all steps.
       last_index: the step whose state is wanted, or one for each sequence, (B,).
+      length: steps in a chunk; the last one has what is left.
+      recompute: keep h at the start of each chunk instead of all states.
 
     Returns:
       The states at ``last_index``, and what was emitted for all steps.
     """
     T = inputs.shape[0]
-    length = max(1, math.isqrt(T))
     count, rest = divmod(T, length)
+    kept = None if recompute else jax.checkpoint_policies.save_only_these_names(STATES)
 
-    @partial(jax.checkpoint, prevent_cse=False)  # inside a scan nothing can be shared anyway
+    # Inside a scan there is no common subexpression that XLA could find.
+    @partial(jax.checkpoint, prevent_cse=False, policy=kept)
     def chunk(carry: tuple[Array, Array], at: tuple[Array, Array]) -> tuple[Any, Any]:
         (h, last), (start, x) = carry, at
         hidden = hidden_states(h, x)

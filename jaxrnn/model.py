@@ -152,11 +152,14 @@ class SequenceModel(nn.Module):
 
         x = flip(inputs) if reverse else inputs
         h_0 = initial_carry.astype(W_hh.dtype)
-        if self.recompute:
+        length = bptt.chunk_length(x.shape[0], h_0, self.recompute)
+        if length < x.shape[0]:
             # Modules do not enter JAX's own loops; a function of their variables does.
             read_out: Any = partial(readout.clone(parent=None).apply, readout.variables)
             emit = None if self.last_only else read_out
-            last, outputs = bptt.in_chunks(hidden_states, emit, h_0, x, last_index)
+            last, outputs = bptt.in_chunks(
+                hidden_states, emit, h_0, x, last_index, length, self.recompute
+            )
         else:
             hidden = hidden_states(h_0, x)
             last = bptt.state_at(last_index, hidden, time_axis=0)

@@ -200,8 +200,10 @@ def deltas_a_step_early(monkeypatch: pytest.MonkeyPatch) -> None:
     """W_hh's gradient pairs each error with the state it produced, not with the one before."""
 
     def wrong(right, activation, residuals, g):
-        kernel, states, _ = residuals
-        return right(activation, (kernel, states, states), g)
+        kernel, _, states = residuals
+        _, d_bias, deltas, d_carry = right(activation, residuals, g)
+        d_kernel = jnp.tensordot(states, deltas, axes=((0, 1), (0, 1)))
+        return d_kernel.astype(kernel.dtype), d_bias, deltas, d_carry
 
     plant_backward(monkeypatch, wrong)
 
