@@ -145,9 +145,14 @@ _recurrence.defvjp(_forward, _backward)
 
 
 def chunk_length(T: int, state: Array, recompute: bool) -> int:
-    """How many steps ``in_chunks`` should take at a time, with states like h_0."""
+    """How many steps ``in_chunks`` should take at a time, with states like h_0.
+
+    √T to recompute them; else as many as fit into a CPU's cache, and all on any other device.
+    """
     if recompute:
         return math.isqrt(T)
+    if jax.default_backend() != "cpu":
+        return T
     return min(T, max(1, CHUNK_BYTES // state.nbytes))
 
 

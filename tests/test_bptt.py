@@ -447,6 +447,16 @@ def test_arguments_that_do_not_fit(unchecked, activation, bias, carry, message):
         )
 
 
+def test_how_many_steps_a_chunk_takes(monkeypatch):
+    state = jnp.zeros((64, 128), jnp.float32)  # 32 KiB
+    assert bptt.chunk_length(1000, state, recompute=False) == 32
+    assert bptt.chunk_length(21, state, recompute=False) == 21
+    assert bptt.chunk_length(21, jnp.zeros((4096, 128)), recompute=False) == 1  # of 2 MiB
+    assert bptt.chunk_length(1000, state, recompute=True) == 31
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert bptt.chunk_length(1000, state, recompute=False) == 1000
+
+
 def test_off_the_cpu_the_bias_is_added(rng, x64, monkeypatch):
     x, kernel, bias = (jnp.asarray(rng.standard_normal(s)) for s in ((T, B, D), (D, N), (N,)))
     on_cpu = model_module._affine(x, kernel, bias)
