@@ -150,7 +150,7 @@ def test_what_the_experiments_need_is_accepted():
 
 def test_memory_is_counted_in_numbers_of_four_bytes(monkeypatch):
     monkeypatch.setattr(cli, "total_memory", lambda: 4000)
-    config = BenchmarkConfig.__new__(BenchmarkConfig)
+    config = SimpleNamespace(hidden=128)
     cli.check_memory(config, 1000, "hidden")
     with pytest.raises(ValueError, match="--hidden 128"):
         cli.check_memory(config, 1001, "hidden")
@@ -174,8 +174,12 @@ def test_this_machine_has_memory():
         (GradientSpikesConfig, "--seeds 11", "--seeds"),
         (GradientSpikesConfig, "--seed -1", "--seed"),
         (BenchmarkConfig, "--rounds 0", "--rounds"),
-        (BenchmarkConfig, f"--steps {HUGE}", f"--steps {HUGE}"),
-        (BenchmarkConfig, f"--hidden {HUGE}", f"--hidden {HUGE}"),
+        (BenchmarkConfig, f"--rounds {10 * HUGE}", f"got {10 * HUGE}"),
+        (BenchmarkConfig, "--parts", "--parts"),
+        (BenchmarkConfig, "--parts steps steps", "must not repeat itself, got steps steps"),
+        (BenchmarkConfig, "--parts speed", "'steps', 'projection', 'scaling'"),
+        (GradientSpikesConfig, "--devices 3", "--devices"),
+        (RetractionsConfig, "--devices 0", "--devices"),
     ],
 )
 @pytest.mark.usefixtures("sixteen_gib")
