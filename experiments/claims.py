@@ -106,7 +106,7 @@ def claim_2() -> Row:
         f"{largest([worst['qr']], 'grad_norm_max')} ({where['qr']})",
         "drift **holds**, and does not stop there; spikes of 10,000 **fail** on the copy task, "
         "at every length, rate, clipping, size and seed tried, and are exceeded on copy memory; "
-        "with QR **holds**, but for a little over 30 on copy memory",
+        "with QR **holds** on the copy task, and **fails** on copy memory",
     )
 
 
