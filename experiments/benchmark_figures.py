@@ -77,6 +77,7 @@ def _draw_scaling(runs: list[dict], path: Path) -> None:
     methods = dict.fromkeys(run["method"] for run in runs)
     colors = dict(zip(methods, figures.PALETTE, strict=False))
     for (time_panel, memory_panel), axis in zip(axes.T, found, strict=True):
+        values = next(run["history"][axis] for run in runs if run["settings"]["axis"] == axis)
         for run in figures.select(runs):
             if run["settings"]["axis"] != axis:
                 continue
@@ -99,6 +100,8 @@ def _draw_scaling(runs: list[dict], path: Path) -> None:
                 )
         for panel, label in ((time_panel, "ms per step"), (memory_panel, "MiB, temporary")):
             panel.set(xscale="log", yscale="log", xlabel=AXES[axis], ylabel=label)
+            panel.set_xticks(values, [f"{value:,}" for value in values])
+            panel.tick_params(axis="x", which="minor", bottom=False, labelbottom=False)
             panel.legend(fontsize=9)
     figures.save(figure, path)
 

@@ -66,7 +66,9 @@ def steps_table(runs: list[dict]) -> str:
             return "-"
         final = tasks[task][contender]["final"]
         quartiles = f"{final['speed_up_low']:.2f}–{final['speed_up_high']:.2f}"
-        return f"{final['speed_up']:.2f} ({quartiles}), {final['ms_per_step']:.3g} ms"
+        milliseconds = final["ms_per_step"]
+        digits = 0 if milliseconds >= 100 else 1
+        return f"{final['speed_up']:.2f} ({quartiles}), {milliseconds:,.{digits}f} ms"
 
     return table(
         ["", *headings],
