@@ -28,7 +28,8 @@ lint: .venv/test.stamp
 clean:
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-# Every committed figure, one after the other; about half an hour on two cores, and nothing else beside the benchmark.
+# Every committed figure, one after the other; about half an hour on two cores, which have to be
+# idle for the benchmark.
 figures: .venv/test.stamp
 	$(BIN)/python -m experiments.copy_task
 	$(BIN)/python -m experiments.copy_task --seeds 5

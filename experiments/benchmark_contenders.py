@@ -136,22 +136,22 @@ class FlaxRNN(nn.Module):
         return nn.Dense(self.num_outputs)(hidden[:, -1] if self.last_only else hidden)
 
 
-def flax_loss(work: Work) -> tuple[training.Loss, nn.Module]:
-    """Flax's own network with the loss that every contender has."""
+def flax_loss(work: Work) -> tuple[training.Loss, Any]:
+    """The loss that every contender has, of Flax's own network, and fresh parameters for it."""
     recipe, task = work.recipe(), work.task
     model = FlaxRNN(work.hidden, task.num_outputs, recipe.is_regression)
+    params = model.init(jax.random.key(0), jnp.zeros((1, 2, task.num_inputs)))["params"]
     if recipe.is_regression:
-        return training.regression_loss(model), model
-    return training.classification_loss(model, task.num_inputs), model
+        return training.regression_loss(model), params
+    return training.classification_loss(model, task.num_inputs), params
 
 
 def flax_chunk(work: Work, devices: int | None = 1) -> Chunk:
     """The same optimizer and the same compiled loop around Flax's own network, by autodiff."""
-    loss, model = flax_loss(work)
+    loss, params = flax_loss(work)
     optimizer = jax_backend.build_optimizer(work.recipe())
     chunk = training.make_train_chunk(loss, optimizer, work.steps, devices)
     compiled = jax.jit(chunk, donate_argnums=0)
-    params = model.init(jax.random.key(0), jnp.zeros((1, 2, work.task.num_inputs)))["params"]
     replicated = NamedSharding(training.batch_mesh(devices, work.batch_size), PartitionSpec())
     state = [jax.device_put(training.TrainState.create(params, optimizer), replicated)]
     batches = work.batches()
@@ -172,9 +172,7 @@ def gradient_bytes(work: Work, **changes: Any) -> int:
 
 def flax_gradient_bytes(work: Work) -> int:
     """The same for Flax's own network."""
-    loss, model = flax_loss(work)
-    inputs = jnp.zeros((1, 2, work.task.num_inputs))
-    return _temporary_bytes(loss, model.init(jax.random.key(0), inputs)["params"], work)
+    return _temporary_bytes(*flax_loss(work), work)
 
 
 def _temporary_bytes(loss: training.Loss, params: Any, work: Work) -> int:

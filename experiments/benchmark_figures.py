@@ -17,9 +17,7 @@ AXES = {"T": "time steps T", "N": "hidden units N", "B": "batch size B"}
 
 def draw(results: dict, out: Path) -> list[str]:
     """Write a figure for the steps and one for the scaling, where they were measured."""
-    parts: dict[str, list[dict]] = {}
-    for run in results["runs"]:
-        parts.setdefault(run["settings"]["part"], []).append(run)
+    parts = figures.by_setting(results["runs"], "part")
     written = []
     if "steps" in parts or "projection" in parts:
         _draw_bars(parts.get("steps", []), parts.get("projection", []), out / "benchmark.png")
@@ -32,14 +30,10 @@ def draw(results: dict, out: Path) -> list[str]:
 
 def _draw_bars(steps: list[dict], projection: list[dict], path: Path) -> None:
     figure, axes = figures.panels(2, 2, "A training step")
-    works = list(dict.fromkeys(run["settings"]["task"] for run in steps))
-    for panel, work in zip(axes.flat, works, strict=False):
-        group = [run for run in steps if run["settings"]["task"] == work]
-        sizes = group[0]["settings"]
-        title = f"{work}: B {sizes['batch_size']}, N {sizes['hidden']}, T {sizes['time_steps']}"
+    for panel, group in zip(axes.flat, figures.by_setting(steps, "task").values(), strict=False):
         _bars(panel, group, "speed_up")
         panel.axvline(1.0, color="0.35", linestyle="--", linewidth=1.2)
-        panel.set(title=title, xlabel="times as fast as torch_ref")
+        panel.set(title=title(group[0]), xlabel="times as fast as torch_ref")
     panel = axes[1, 1]
     if projection:
         _bars(panel, [run for run in projection if run["method"] != "never"], "cost")
@@ -47,6 +41,13 @@ def _draw_bars(steps: list[dict], projection: list[dict], path: Path) -> None:
             title="copy: what projecting adds", xlabel="share of a step without", xscale="log"
         )
     figures.save(figure, path)
+
+
+def title(run: dict) -> str:
+    """The task of a run and its sizes."""
+    settings = run["settings"]
+    sizes = (settings[name] for name in ("batch_size", "hidden", "time_steps"))
+    return "{}: B {}, N {}, T {}".format(settings["task"], *sizes)
 
 
 def _bars(panel: Axes, runs: list[dict], name: str) -> None:
@@ -71,20 +72,18 @@ def _color(run: dict) -> str:
 
 
 def _draw_scaling(runs: list[dict], path: Path) -> None:
-    found = [axis for axis in AXES if any(run["settings"]["axis"] == axis for run in runs)]
+    found = figures.by_setting(runs, "axis")
     figure, axes = figures.panels(2, len(found), "How time and memory grow")
     axes = axes.reshape(2, len(found))
     methods = dict.fromkeys(run["method"] for run in runs)
     colors = dict(zip(methods, figures.PALETTE, strict=False))
-    for (time_panel, memory_panel), axis in zip(axes.T, found, strict=True):
-        values = next(run["history"][axis] for run in runs if run["settings"]["axis"] == axis)
-        for run in figures.select(runs):
-            if run["settings"]["axis"] != axis:
-                continue
+    for (time_panel, memory_panel), (axis, group) in zip(axes.T, found.items(), strict=True):
+        values = group[0]["history"][axis]
+        for run in group:
             history, final = run["history"], run["final"]
-            color, x = colors[run["method"]], history[axis]
+            color = colors[run["method"]]
             time_panel.plot(
-                x,
+                values,
                 history["ms_per_step"],
                 "o-",
                 color=color,
@@ -92,7 +91,7 @@ def _draw_scaling(runs: list[dict], path: Path) -> None:
             )
             if "memory_exponent" in final:
                 memory_panel.plot(
-                    x,
+                    values,
                     np.array(history["temporary_bytes"]) / 2**20,
                     "o-",
                     color=color,

@@ -2,6 +2,9 @@
 
 from typing import Any
 
+from experiments.benchmark_figures import title
+from experiments.common.figures import by_setting
+
 # Of one training step on two CPU cores: what has to be reached, and what was aimed for.
 TARGETS = {
     "times as fast as torch_ref": {
@@ -23,9 +26,7 @@ Results = dict[str, Any]
 
 def speed_section(results: Results) -> str:
     """Steps, targets, projection and scaling, in Markdown."""
-    parts: dict[str, list[dict]] = {}
-    for run in results["runs"]:
-        parts.setdefault(run["settings"]["part"], []).append(run)
+    parts = by_setting(results["runs"], "part")
     rounds = results["config"]["rounds"]
     blocks = [
         f"Full training steps (forward, backward, clip, Adam; two CPU cores; `python -m "
@@ -44,21 +45,14 @@ def speed_section(results: Results) -> str:
 
 def by_task(runs: list[dict]) -> dict[str, dict[str, dict]]:
     """Task → contender → run."""
-    found: dict[str, dict[str, dict]] = {}
-    for run in runs:
-        found.setdefault(run["settings"]["task"], {})[run["method"]] = run
-    return found
+    groups = by_setting(runs, "task")
+    return {task: {run["method"]: run for run in group} for task, group in groups.items()}
 
 
 def steps_table(runs: list[dict]) -> str:
     """A row for each contender, a column for each task."""
     tasks = by_task(runs)
-    headings = []
-    for task, found in tasks.items():
-        sizes = found["jaxrnn"]["settings"]
-        headings.append(
-            f"{task}: B {sizes['batch_size']}, N {sizes['hidden']}, T {sizes['time_steps']}"
-        )
+    headings = [title(found["jaxrnn"]) for found in tasks.values()]
     contenders = dict.fromkeys(run["method"] for run in runs)
 
     def cell(task: str, contender: str) -> str:

@@ -22,9 +22,7 @@ def draw(results: dict, out: Path) -> list[str]:
     figure, axes = figures.panels(
         2, 2, f"Retractions: accuracy, nearness, training ({seeds} seeds)"
     )
-    parts: dict[str, list[dict]] = {}
-    for run in results["runs"]:
-        parts.setdefault(run["settings"]["part"], []).append(run)
+    parts = figures.by_setting(results["runs"], "part")
     # An interrupted run lacks the later parts.
     _draw_accuracy(axes[0, 0], parts.get("accuracy", []))
     _draw_single_steps(axes[0, 1], parts.get("single steps", []))

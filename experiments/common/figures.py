@@ -100,6 +100,14 @@ def draw_baseline(axes: Axes, value: float, label: str = "memoryless baseline") 
     axes.axhline(value, color="0.35", linestyle="--", linewidth=1.2, label=label, zorder=1)
 
 
+def by_setting(runs: Iterable[dict], name: str) -> dict[str, list[dict]]:
+    """The runs of each value of one of their settings, in the order in which they come."""
+    groups: dict[str, list[dict]] = {}
+    for run in runs:
+        groups.setdefault(run["settings"][name], []).append(run)
+    return groups
+
+
 def select(runs: Iterable[dict], **wanted: Any) -> list[dict]:
     """The runs whose fields have the wanted values."""
     return [run for run in runs if all(run[key] == value for key, value in wanted.items())]

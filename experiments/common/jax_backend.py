@@ -115,15 +115,14 @@ class JaxTrainer:
         self._loss = jax.jit(loss)
         stacked = {name: self._stack([w[name] for w in weights]) for name in weights[0]}
         self._state = create(jaxrnn.convert.from_weights(stacked))
-        self._devices, self._is_placed = recipe.devices, False
+        self._devices = recipe.devices
 
     def train(self, batches: Sequence[Batch]) -> training.Measurements:
         """Train each seed on its chunk of K batches; (S, K) arrays."""
-        if not self._is_placed:
-            mesh = training.batch_mesh(self._devices, batches[0].inputs.shape[1])
-            self._state = jax.device_put(self._state, NamedSharding(mesh, PartitionSpec()))
-            self._is_placed = True
-        self._state, measured = self._chunk(self._state, self._stack_batches(batches))
+        mesh = training.batch_mesh(self._devices, batches[0].inputs.shape[1])
+        # Moves nothing from the second chunk on.
+        state = jax.device_put(self._state, NamedSharding(mesh, PartitionSpec()))
+        self._state, measured = self._chunk(state, self._stack_batches(batches))
         return training.Measurements(*(self._per_seed(column) for column in measured))
 
     def evaluate(self, batches: Sequence[Batch]) -> tuple[np.ndarray, np.ndarray]:
