@@ -211,7 +211,7 @@ def in_chunks(
     return carry[1], outputs
 
 
-def state_at(index: Array | int, hidden: Array, time_axis: int) -> Float[Array, "B N"]:
+def state_at(index: Array | int, hidden: Array, time_axis: int) -> Float[Array, "*B N"]:
     """The states of one step, or of one step for each sequence, (B,)."""
     if isinstance(index, int):
         return jax.lax.index_in_dim(hidden, index, time_axis, keepdims=False)

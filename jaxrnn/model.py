@@ -54,7 +54,7 @@ class SequenceModel(nn.Module):
     @nn.compact
     def __call__(
         self,
-        inputs: Float[Array, "B T D"],
+        inputs: Float[Array, "*B T D"],
         initial_carry: Any = None,
         return_carry: bool = False,
         seq_lengths: Int[Array, " B"] | None = None,
@@ -63,7 +63,7 @@ class SequenceModel(nn.Module):
         """Outputs (B, T, C), or (B, C) with ``last_only``; with ``return_carry``, (carry, outputs).
 
         Args:
-          inputs: (B, T, D).
+          inputs: (B, T, D); nn.scan runs more batch dimensions too, where all are of length T.
           initial_carry: the cell's carry before the first step; default: its own initial one.
           return_carry: also return the carry after the last step.
           seq_lengths: valid steps of each sequence, at least 1; the rest is padding, whose outputs
@@ -117,8 +117,9 @@ class SequenceModel(nn.Module):
         if not self.last_only:
             return carry, readout(hidden)
         if reverse:  # whose last step is the first in the inputs' order
-            return carry, readout(hidden[:, 0])
-        return carry, readout(bptt.state_at(_last_index(inputs, seq_lengths), hidden, time_axis=1))
+            return carry, readout(hidden[..., 0, :])
+        index = _last_index(inputs, seq_lengths)
+        return carry, readout(bptt.state_at(index, hidden, time_axis=hidden.ndim - 2))
 
     def _run_fused(
         self,
@@ -184,6 +185,6 @@ def _affine(
     return jnp.concatenate([x, ones], axis=-1) @ jnp.concatenate([kernel, bias[None]])
 
 
-def _last_index(inputs: Float[Array, "B T D"], seq_lengths: Array | None) -> Array | int:
+def _last_index(inputs: Array, seq_lengths: Array | None) -> Array | int:
     """The last valid step in the order in which steps are run: one for all, or one a sequence."""
-    return inputs.shape[1] - 1 if seq_lengths is None else seq_lengths - 1
+    return inputs.shape[-2] - 1 if seq_lengths is None else seq_lengths - 1
