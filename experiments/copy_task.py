@@ -17,7 +17,8 @@ from typing import Literal
 from experiments.common import cli, report
 from experiments.common.recipe import Recipe, Weights, load_backend
 from experiments.common.results import Run
-from experiments.common.runner import Schedule, interruptible, train_runs
+from experiments.common.runner import interruptible, train_runs
+from experiments.common.schedule import Schedule
 from experiments.copy_task_figures import draw
 from jaxrnn.tasks import CopyMemoryTask, CopyTask
 
@@ -219,9 +220,9 @@ def train(config: CopyTaskConfig) -> list[Run]:
                 initial = load_backend("jax").initial_weights
                 weights = [initial(recipe, seed) for seed in seeds]
             for backend in config.backends:
-                with report.progress(f"{method} ({backend})", config.epochs) as on_epoch:
+                with report.progress(f"{method} ({backend})", config.schedule) as on_chunk:
                     runs += train_runs(
-                        method, recipe, config.schedule, seeds, backend, weights, on_epoch=on_epoch
+                        method, recipe, config.schedule, seeds, backend, weights, on_chunk=on_chunk
                     )
     return runs
 

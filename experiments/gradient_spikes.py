@@ -88,14 +88,14 @@ def train(config: GradientSpikesConfig) -> list[Run]:
             settings = {field: getattr(copy_task, field) for field in sorted(changed)}
             settings["setting"] = name
             for method in METHODS:
-                with report.progress(f"{name}: {method}", copy_task.epochs) as on_epoch:
+                with report.progress(f"{name}: {method}", copy_task.schedule) as on_chunk:
                     runs += train_runs(
                         method,
                         copy_task.recipe(method),
                         copy_task.schedule,
                         seeds,
                         settings=settings,
-                        on_epoch=on_epoch,
+                        on_chunk=on_chunk,
                     )
     return runs
 

@@ -153,9 +153,9 @@ def train_variants(config: RetractionsConfig, runs: list[Run]) -> None:
     for name, changes in VARIANTS.items():
         recipe = dataclasses.replace(copy_task, **changes).recipe("qr")
         settings = {"part": "training", **changes}
-        with report.progress(name, config.epochs) as on_epoch:
+        with report.progress(name, copy_task.schedule) as on_chunk:
             runs += train_runs(
-                name, recipe, copy_task.schedule, seeds, settings=settings, on_epoch=on_epoch
+                name, recipe, copy_task.schedule, seeds, settings=settings, on_chunk=on_chunk
             )
 
 

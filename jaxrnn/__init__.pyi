@@ -3,6 +3,7 @@ from . import convert as convert
 from . import diagnostics as diagnostics
 from . import initializers as initializers
 from . import numpy_rnn as numpy_rnn
+from . import optimizers as optimizers
 from . import orthogonal as orthogonal
 from . import tasks as tasks
 from . import training as training
@@ -26,6 +27,7 @@ __all__ = [
     "diagnostics",
     "initializers",
     "numpy_rnn",
+    "optimizers",
     "orthogonal",
     "project_recurrent",
     "tasks",

@@ -11,6 +11,7 @@ import math
 import jax
 import jax.numpy as jnp
 from jax.nn.initializers import Initializer, glorot_normal
+from jax.nn.initializers import normal as jax_normal
 from jax.nn.initializers import orthogonal as jax_orthogonal
 
 
@@ -26,6 +27,11 @@ def uniform(num_units: int) -> Initializer:
         return jax.random.uniform(key, shape, dtype, -bound, bound)
 
     return init
+
+
+def normal(stddev: float) -> Initializer:
+    """N(0, stddev²); small input weights let W_hh = I carry a state on unchanged."""
+    return jax_normal(stddev)
 
 
 def xavier() -> Initializer:

@@ -27,7 +27,6 @@ from jax.sharding import AxisType, Mesh, PartitionSpec
 from jaxtyping import Array, Float
 
 from jaxrnn.diagnostics import recurrent_diagnostics
-from jaxrnn.paths import is_recurrent_kernel, named_leaves
 
 Loss = Callable[[Any, Any], tuple[Float[Array, ""], Float[Array, ""]]]
 
@@ -106,26 +105,6 @@ def regression_loss(model: nn.Module) -> Loss:
         return jnp.mean((outputs[..., 0] - targets) ** 2), jnp.asarray(jnp.nan)
 
     return loss
-
-
-def adam(
-    lr: float, clip_norm: float = 0.0, recurrent_lr: float | None = None
-) -> optax.GradientTransformation:
-    """Clipping by global norm (0: none), then Adam, W_hh at a rate of its own if one is given."""
-    if recurrent_lr is None:
-        optimizer = optax.adam(lr)
-    else:
-
-        def groups(params: Any) -> Any:
-            names = [
-                "recurrent" if is_recurrent_kernel(path, leaf) else "rest"
-                for path, leaf in named_leaves(params)
-            ]
-            return jax.tree.unflatten(jax.tree.structure(params), names)
-
-        rates = {"recurrent": optax.adam(recurrent_lr), "rest": optax.adam(lr)}
-        optimizer = optax.partition(rates, groups)
-    return optax.chain(optax.clip_by_global_norm(clip_norm), optimizer) if clip_norm else optimizer
 
 
 def make_train_step(

@@ -236,19 +236,21 @@ def half_squared_error(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def eps_inside_root(monkeypatch: pytest.MonkeyPatch) -> None:
     """Adam divides by √(v + 1e-8) and not by √v + 1e-8."""
-    monkeypatch.setattr(optax, "adam", functools.partial(optax.adam, eps=0.0, eps_root=1e-8))
+    monkeypatch.setattr(
+        optax, "scale_by_adam", functools.partial(optax.scale_by_adam, eps=0.0, eps_root=1e-8)
+    )
 
 
 def other_eps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Adam's ε = 1e-7, as in Keras."""
-    monkeypatch.setattr(optax, "adam", functools.partial(optax.adam, eps=1e-7))
+    monkeypatch.setattr(optax, "scale_by_adam", functools.partial(optax.scale_by_adam, eps=1e-7))
 
 
 def one_rate_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
     """The rate of W_hh is taken for every leaf."""
-    adam = torch_ref.training.adam
+    adam = torch_ref.optimizers.adam
     monkeypatch.setattr(
-        torch_ref.training,
+        torch_ref.optimizers,
         "adam",
         lambda model, lr, recurrent_lr=None: adam(model, recurrent_lr or lr),
     )
@@ -262,7 +264,7 @@ def transposed_conversion(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def tenth_of_the_rate(monkeypatch: pytest.MonkeyPatch) -> None:
     """Adam at a tenth of the rate that was asked for."""
-    adam = torch_ref.training.adam
+    adam = torch_ref.optimizers.adam
     monkeypatch.setattr(
-        torch_ref.training, "adam", lambda model, lr, recurrent_lr=None: adam(model, lr / 10)
+        torch_ref.optimizers, "adam", lambda model, lr, recurrent_lr=None: adam(model, lr / 10)
     )

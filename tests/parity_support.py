@@ -83,7 +83,7 @@ class JaxSide:
             if problem.regression
             else jaxrnn.training.classification_loss(self.model, D)
         )
-        optimizer = jaxrnn.training.adam(problem.lr, problem.clip_norm, problem.recurrent_lr)
+        optimizer = jaxrnn.optimizers.adam(problem.lr, problem.clip_norm, problem.recurrent_lr)
         if problem.retraction is not None:
             projection = jaxrnn.project_recurrent(problem.retraction, every=problem.every)
             optimizer = optax.chain(optimizer, projection)
@@ -138,7 +138,7 @@ class TorchSide:
             else torch_ref.training.classification_loss(D)
         )
         torch_ref.convert.load_weights(self.model, problem.weights)
-        optimizer = torch_ref.training.adam(self.model, problem.lr, problem.recurrent_lr)
+        optimizer = torch_ref.optimizers.adam(self.model, problem.lr, problem.recurrent_lr)
         projection = None
         if problem.retraction is not None:
             projection = torch_ref.project_recurrent(

@@ -24,7 +24,7 @@ FORBIDDEN = {
 # Within the library imports point one way: a module may import those before it, never those after.
 ORDER = [
     "tasks paths orthogonal initializers numpy_rnn",
-    "cells diagnostics transforms convert",
+    "cells diagnostics transforms convert optimizers",
     "bptt",
     "model",
     "training",

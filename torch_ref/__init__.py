@@ -15,10 +15,11 @@ Letters: B batch, T time steps, N hidden units, D input features, C classes or o
 steps in a chunk. PyTorch stores weights (out, in), as the equation writes them.
 """
 
-from torch_ref import convert, diagnostics, initializers, orthogonal, training
+from torch_ref import convert, diagnostics, initializers, optimizers, orthogonal, training
 from torch_ref.cells import VanillaCell
 from torch_ref.model import SequenceModel
-from torch_ref.training import TrainState, trainable
+from torch_ref.optimizers import trainable
+from torch_ref.training import TrainState
 from torch_ref.transforms import project_recurrent
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "convert",
     "diagnostics",
     "initializers",
+    "optimizers",
     "orthogonal",
     "project_recurrent",
     "trainable",

@@ -22,6 +22,15 @@ def uniform(num_units: int) -> Initializer:
     return init
 
 
+def normal(stddev: float) -> Initializer:
+    """N(0, stddev²); small input weights let W_hh = I carry a state on unchanged."""
+
+    def init(generator: Generator, shape, dtype=torch.float32) -> Tensor:
+        return torch.empty(shape, dtype=dtype).normal_(0, stddev, generator=generator)
+
+    return init
+
+
 def xavier() -> Initializer:
     """Normal with variance 2 / (in + out) (Glorot & Bengio 2010, eq. 12, the normal form)."""
 

@@ -1,12 +1,9 @@
 """Training a PyTorch model, with the same steps and measurements as jaxrnn.training.
 
-Clipping follows Optax's formula, g · min(1, max_norm / ‖g‖). torch's own clip_grad_norm_ divides by
-‖g‖ + 1e-6, which alone parts two frameworks by 1e-7 within a short run.
-
 A step whose loss or gradient is not finite is not applied, and neither is any step after it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -15,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from torch_ref.diagnostics import recurrent_diagnostics
-from torch_ref.paths import is_recurrent_kernel
+from torch_ref.optimizers import clip_by_global_norm, global_norm, trainable
 from torch_ref.transforms import project_recurrent
 
 Loss = Callable[[nn.Module, Any], tuple[Tensor, Tensor]]
@@ -52,11 +49,6 @@ class Measurements(NamedTuple):
     orthogonality_error: Any
 
 
-def trainable(model: nn.Module) -> list[nn.Parameter]:
-    """The parameters that have gradients: all but torch's redundant second bias."""
-    return [param for param in model.parameters() if param.requires_grad]
-
-
 def classification_loss(num_tokens: int) -> Loss:
     """Mean cross-entropy (nats) and accuracy over all B·T predictions of one-hot tokens."""
 
@@ -83,28 +75,6 @@ def regression_loss() -> Loss:
         return value, torch.tensor(torch.nan)
 
     return loss
-
-
-def adam(model: nn.Module, lr: float, recurrent_lr: float | None = None) -> torch.optim.Adam:
-    """torch.optim.Adam, W_hh at a rate of its own if one is given."""
-    if recurrent_lr is None:
-        return torch.optim.Adam(trainable(model), lr, fused=True)
-    named = [(path, param) for path, param in model.named_parameters() if param.requires_grad]
-    recurrent = [param for path, param in named if is_recurrent_kernel(path, param)]
-    rest = [param for path, param in named if not is_recurrent_kernel(path, param)]
-    groups: list[dict[str, Any]] = [{"params": recurrent, "lr": recurrent_lr}, {"params": rest}]
-    return torch.optim.Adam(groups, lr, fused=True)
-
-
-def global_norm(gradients: Sequence[Tensor]) -> Tensor:
-    """‖g‖₂ over all gradients as one vector."""
-    return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(list(gradients))))
-
-
-def clip_by_global_norm(gradients: Sequence[Tensor], norm: float, max_norm: float) -> None:
-    """g ← g · max_norm / ‖g‖ in place where ‖g‖ = ``norm`` is at least max_norm."""
-    if norm >= max_norm:
-        torch._foreach_mul_(list(gradients), max_norm / norm)
 
 
 def make_train_step(loss: Loss) -> Callable[[TrainState, Any], Measurements]:

@@ -60,12 +60,15 @@ def parse(
         fail("--out must be a folder, got an empty name")
     if presets:
         early = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-        early.add_argument("--preset", choices=["None", *presets])
+        early.add_argument("--preset")
         try:
             preset = early.parse_known_args(list(arguments))[0].preset
         except argparse.ArgumentError:
             preset = None  # tyro says what is wrong with it
-        default = config_class(**presets[preset]) if preset in presets else default
+        # A preset may also be a flag of its own.
+        chosen = [name for name in presets if name == preset or option(name) in arguments]
+        values = {key: value for name in chosen for key, value in presets[name].items()}
+        default = config_class(**values)
     prog = f"python -m {config_class.__module__}"
     if config_class.__module__ == "__main__":
         prog = f"python -m experiments.{Path(sys.argv[0]).stem}"

@@ -12,8 +12,8 @@ import optax
 from jax.sharding import NamedSharding, PartitionSpec
 
 import jaxrnn
-from experiments.common.recipe import Recipe, Weights
-from jaxrnn import initializers, training
+from experiments.common.recipe import Recipe, State, Weights
+from jaxrnn import initializers, optimizers, training
 from jaxrnn.tasks import Batch
 
 
@@ -54,13 +54,21 @@ def over_seeds(function: Callable) -> Callable:
 def build_model(recipe: Recipe) -> jaxrnn.SequenceModel:
     """The model of a recipe, with its initialisers."""
     init = initializers.uniform(recipe.hidden)
-    recurrent_init = getattr(initializers, recipe.recurrent_init)
+    input_init, bias_init = init, init
+    if recipe.input_std is not None:
+        input_init, bias_init = initializers.normal(recipe.input_std), jax.nn.initializers.zeros
+    recurrent_init = {
+        "uniform": init,
+        "orthogonal": initializers.orthogonal(),
+        "henaff": initializers.henaff(),
+        "identity": initializers.identity(recipe.identity_scale),
+    }[recipe.recurrent_init]
     cell = jaxrnn.VanillaCell(
         recipe.hidden,
         activation=recipe.activation,
-        kernel_init=init,
-        recurrent_kernel_init=(init if recipe.recurrent_init == "uniform" else recurrent_init()),
-        bias_init=init,
+        kernel_init=input_init,
+        recurrent_kernel_init=recurrent_init,
+        bias_init=bias_init,
     )
     return jaxrnn.SequenceModel(
         cell,
@@ -69,7 +77,7 @@ def build_model(recipe: Recipe) -> jaxrnn.SequenceModel:
         recurrence=recipe.recurrence,
         recompute=recipe.recompute,
         kernel_init=init,
-        bias_init=init,
+        bias_init=bias_init,
     )
 
 
@@ -82,8 +90,9 @@ def build_loss(recipe: Recipe) -> training.Loss:
 
 
 def build_optimizer(recipe: Recipe) -> optax.GradientTransformation:
-    """Clipping, Adam, and the projection last."""
-    optimizer = training.adam(recipe.lr, recipe.clip_norm, recipe.recurrent_lr)
+    """Clipping, Adam or SGD, and the projection last."""
+    make = {"adam": optimizers.adam, "sgd": optimizers.sgd}[recipe.optimizer]
+    optimizer = make(recipe.lr, recipe.clip_norm, recipe.recurrent_lr)
     if recipe.retraction is None:
         return optimizer
     projection = jaxrnn.project_recurrent(recipe.retraction, every=recipe.project_every)
@@ -107,6 +116,7 @@ class JaxTrainer:
     def __init__(self, recipe: Recipe, weights: Sequence[Weights]) -> None:
         loss, optimizer = build_loss(recipe), build_optimizer(recipe)
         chunk = training.make_train_chunk(loss, optimizer, recipe.track_every, recipe.devices)
+        self._num_seeds = len(weights)
         self._several = len(weights) > 1
         create = lambda params: training.TrainState.create(params, optimizer)  # noqa: E731
         if self._several:
@@ -117,18 +127,45 @@ class JaxTrainer:
         self._state = create(jaxrnn.convert.from_weights(stacked))
         self._devices = recipe.devices
 
-    def train(self, batches: Sequence[Batch]) -> training.Measurements:
-        """Train each seed on its chunk of K batches; (S, K) arrays."""
-        mesh = training.batch_mesh(self._devices, batches[0].inputs.shape[1])
+    def train(self, batches: Sequence[Batch | None]) -> training.Measurements:
+        """Train each seed on its chunk of K batches, where it has one; (S, K) arrays."""
+        anyone = next(batch for batch in batches if batch is not None)
+        resting = {i: self.state(i) for i, batch in enumerate(batches) if batch is None}
+        mesh = training.batch_mesh(self._devices, anyone.inputs.shape[1])
         # Moves nothing from the second chunk on.
         state = jax.device_put(self._state, NamedSharding(mesh, PartitionSpec()))
-        self._state, measured = self._chunk(state, self._stack_batches(batches))
+        stacked = self._stack_batches([batch or anyone for batch in batches])
+        self._state, measured = self._chunk(state, stacked)
+        for i, before in resting.items():
+            self.restore(i, before)
         return training.Measurements(*(self._per_seed(column) for column in measured))
 
     def evaluate(self, batches: Sequence[Batch]) -> tuple[np.ndarray, np.ndarray]:
         """Loss and accuracy (S,) of each seed on its one large batch."""
         value, accuracy = self._loss(self._state.params, self._stack_batches(batches))
         return self._per_seed(value), self._per_seed(accuracy)
+
+    def state(self, seed: int) -> State:
+        """The seed's TrainState, each leaf under its path."""
+        leaves = jax.tree_util.tree_leaves_with_path(self._state)
+        return {_name(path): self._per_seed(leaf)[seed].copy() for path, leaf in leaves}
+
+    def restore(self, seed: int, state: State) -> None:
+        """Put a seed back into a state."""
+
+        def put(path: Any, leaf: jax.Array) -> jax.Array:
+            # A copy, for the next chunk overwrites it.
+            value = jnp.array(state[_name(path)])
+            return leaf.at[seed].set(value) if self._several else value
+
+        self._state = jax.tree_util.tree_map_with_path(put, self._state)
+
+    def cut_learning_rate(self, seed: int, factor: float) -> None:
+        """Multiply the learning rates of a seed."""
+        factors = np.ones(self._num_seeds, np.float32)
+        factors[seed] = factor
+        cut = optimizers.cut_learning_rate(self._state.opt_state, self._stack(list(factors)))
+        self._state = self._state.replace(opt_state=cut)
 
     def _stack(self, arrays: Sequence[np.ndarray]) -> np.ndarray:
         return np.stack(arrays) if self._several else arrays[0]
@@ -138,6 +175,10 @@ class JaxTrainer:
 
     def _per_seed(self, array: jax.Array) -> np.ndarray:
         return np.asarray(array) if self._several else np.asarray(array)[None]
+
+
+def _name(path: Any) -> str:
+    return jax.tree_util.keystr(path, simple=True, separator="/")
 
 
 make_trainer = JaxTrainer

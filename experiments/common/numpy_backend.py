@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments.common.recipe import Recipe, Weights
+from experiments.common.recipe import Recipe, State, Weights
 from jaxrnn import numpy_rnn
 from jaxrnn.tasks import Batch
 
@@ -43,16 +43,46 @@ class NumpyTrainer:
     def __init__(self, recipe: Recipe, weights: Sequence[Weights]) -> None:
         self._states = [_Training(recipe, seed_weights) for seed_weights in weights]
 
-    def train(self, batches: Sequence[Batch]) -> Measurements:
-        """Train each seed on its chunk of K batches; (S, K) arrays."""
-        rows = [state.train(chunk) for state, chunk in zip(self._states, batches, strict=True)]
-        return Measurements(*np.stack(rows, axis=1))
+    def train(self, batches: Sequence[Batch | None]) -> Measurements:
+        """Train each seed on its chunk of K batches, where it has one; (S, K) arrays."""
+        rows = [
+            None if chunk is None else state.train(chunk)
+            for state, chunk in zip(self._states, batches, strict=True)
+        ]
+        anyone = next(row for row in rows if row is not None)
+        return Measurements(*np.stack([anyone if row is None else row for row in rows], axis=1))
 
     def evaluate(self, batches: Sequence[Batch]) -> tuple[np.ndarray, np.ndarray]:
         """Loss and accuracy (S,) of each seed on its one large batch."""
         rows = [state.loss(batch)[:2] for state, batch in zip(self._states, batches, strict=True)]
         values, accuracies = np.array(rows).T
         return values, accuracies
+
+
+    def state(self, seed: int) -> State:
+        """The seed's weights, Adam's means of them, and the counts."""
+        training = self._states[seed]
+        adam = training.adam
+        arrays = {
+            f"{group}/{name}": array.copy()
+            for group, named in (("weights", training.weights), ("m", adam.m), ("v", adam.v))
+            for name, array in named.items()
+        }
+        numbers = {"steps": adam.steps, "rate": adam.lr, "diverged": training.diverged}
+        return arrays | {name: np.array(value) for name, value in numbers.items()}
+
+    def restore(self, seed: int, state: State) -> None:
+        """Put a seed back into a state."""
+        training = self._states[seed]
+        adam = training.adam
+        for group, named in (("weights", training.weights), ("m", adam.m), ("v", adam.v)):
+            named.update({name: state[f"{group}/{name}"].copy() for name in named})
+        adam.steps, adam.lr = int(state["steps"]), float(state["rate"])
+        training.diverged = bool(state["diverged"])
+
+    def cut_learning_rate(self, seed: int, factor: float) -> None:
+        """Multiply the learning rate of a seed."""
+        self._states[seed].adam.lr *= factor
 
 
 class _Training:

@@ -11,6 +11,7 @@ import numpy as np
 from jaxrnn.tasks import Batch, Task
 
 Weights = dict[str, np.ndarray]
+State = dict[str, np.ndarray]  # a trainer's, under names of its own
 BACKENDS = {name: f"experiments.common.{name}_backend" for name in ("jax", "torch", "numpy")}
 
 
@@ -23,7 +24,10 @@ class Recipe:
       hidden: N.
       activation: phi.
       recurrent_init: the initialiser of W_hh, by name; everything else is drawn from ±1/√N.
-      lr, recurrent_lr: Adam's rate, and that of W_hh where it differs.
+      identity_scale: W_hh starts as so many times I, where recurrent_init is "identity".
+      input_std: W_xh ~ N(0, input_std²) instead, and all biases 0.
+      optimizer: "adam" or "sgd".
+      lr, recurrent_lr: its rate, and that of W_hh where it differs.
       clip_norm: global norm to clip gradients to; 0: none.
       retraction: the projection of W_hh by name; None: never projected.
       project_every: steps between projections.
@@ -36,6 +40,9 @@ class Recipe:
     hidden: int
     activation: str = "tanh"
     recurrent_init: str = "uniform"
+    identity_scale: float = 1.0
+    input_std: float | None = None
+    optimizer: Literal["adam", "sgd"] = "adam"
     lr: float = 1e-3
     recurrent_lr: float | None = None
     clip_norm: float = 0.0
@@ -55,11 +62,23 @@ class Recipe:
 class Trainer(Protocol):
     """One method in training for S seeds at once."""
 
-    def train(self, batches: Sequence[Batch]) -> Any:
-        """Train each seed on its chunk of K batches; Measurements of (S, K) arrays."""
+    def train(self, batches: Sequence[Batch | None]) -> Any:
+        """Train each seed on its chunk of K batches; Measurements of (S, K) arrays.
+
+        A seed that is given none stays as it is, and its measurements mean nothing.
+        """
 
     def evaluate(self, batches: Sequence[Batch]) -> tuple[np.ndarray, np.ndarray]:
         """Loss and accuracy (S,) of each seed on its one large batch."""
+
+    def state(self, seed: int) -> State:
+        """A copy of all that the training of a seed, by its place, goes on from."""
+
+    def restore(self, seed: int, state: State) -> None:
+        """Put a seed, by its place, back into a state."""
+
+    def cut_learning_rate(self, seed: int, factor: float) -> None:
+        """Multiply the learning rates of a seed, by its place."""
 
 
 class Backend(Protocol):

@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bar
 from rich.table import Table
 
 from experiments.common.results import Run, write_results
-from experiments.common.runner import Interrupted
+from experiments.common.runner import Interrupted, Progress
+from experiments.common.schedule import Schedule
 
 # A pipe or a log file has no width of its own; the table needs this one.
 console = Console(highlight=False, width=None if sys.stdout.isatty() else 130)
@@ -73,32 +75,54 @@ def uninterrupted() -> Iterator[None]:
 
 
 @contextmanager
-def progress(label: str, epochs: int) -> Iterator[Callable[[Run], None]]:
-    """A function to be called with the run after each epoch, while a bar or lines show it."""
+def progress(label: str, schedule: Schedule) -> Iterator[Callable[[Sequence[Progress]], None]]:
+    """A function to be called after each chunk of steps, while a bar or lines show how it goes."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
-        MofNCompleteColumn(),
         TextColumn("{task.fields[latest]}"),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task(label, total=epochs, latest="compiling")
+    with Bar(*columns, console=console, disable=not console.is_terminal) as bar:
+        steps = schedule.epochs * schedule.steps_per_epoch
+        task = bar.add_task(label, total=steps, latest="compiling")
 
-        def show(run: Run) -> None:
-            history = run.history
-            latest = run.status
-            if run.status != "diverged":
+        def show(progress: Sequence[Progress]) -> None:
+            live = progress[0]
+            epoch = f"epoch {-(-live.step // schedule.steps_per_epoch)}/{schedule.epochs}"
+            if live.run.status == "diverged":
+                latest = f"{epoch}  diverged"
+            else:
                 latest = (
-                    f"val loss {history['val_loss'][-1]:.4f}  "
-                    f"accuracy {history['val_accuracy'][-1]:.3f}  "
-                    f"grad norm {history['grad_norm_max'][-1]:.3g}"
+                    f"{epoch}  loss {live.loss:.4f}  grad norm {live.grad_norm:.3g}  "
+                    f"{live.steps_per_second:.0f} steps/s{_restarts(live.run)}"
                 )
-            bar.update(task, advance=1, latest=latest)
-            if not console.is_terminal:
-                console.print(f"{label}  epoch {bar.tasks[0].completed:.0f}/{epochs}  {latest}")
+            bar.update(task, completed=live.step, latest=latest)
+            if not console.is_terminal and (live.epoch_ended or live.run.status == "diverged"):
+                console.print(f"{label}  {_last_epoch(live, epoch)}")
 
         yield show
+
+
+def _last_epoch(live: Progress, epoch: str) -> str:
+    """What a line says at the end of an epoch."""
+    history = live.run.history
+    if live.run.status == "diverged" or not history["epoch"]:
+        return f"{epoch}  {live.run.status}{_restarts(live.run)}"
+    accuracy = history["val_accuracy"][-1]
+    parts = [
+        epoch,
+        f"val loss {history['val_loss'][-1]:.4f}",
+        "" if np.isnan(accuracy) else f"accuracy {accuracy:.3f}",
+        f"grad norm {history['grad_norm_max'][-1]:.3g}",
+        f"{live.steps_per_second:.0f} steps/s",
+    ]
+    return "  ".join(part for part in parts if part) + _restarts(live.run)
+
+
+def _restarts(run: Run) -> str:
+    count = run.final.get("restarts", 0)
+    return f"  {count} restart{'s' if count > 1 else ''}" if count else ""
 
 
 def print_table(title: str, runs: Sequence[Run], baseline: float) -> None:

@@ -74,14 +74,15 @@ def thin(steps: dict[str, np.ndarray], max_points: int, longest: int) -> dict[st
     Runs that are shown together share the buckets of the ``longest`` of them, whatever their own K.
     """
     count = len(steps["step"])
-    starts = _bucket_edges(longest, max_points)[:-1]
+    edges = _bucket_edges(longest, max_points)[:-1]
+    starts = np.unique(np.searchsorted(steps["step"], edges))
     starts = starts[starts < count]
     thinned: dict[str, list] = {}
     for name, column in steps.items():
         if not count:
             thinned[name] = []
         elif name == "step":
-            thinned[name] = column[starts].tolist()
+            thinned[name] = np.asarray(column)[starts].tolist()
         else:
             thinned[name] = np.fmax.reduceat(np.asarray(column, float), starts).tolist()
     return thinned
@@ -116,7 +117,8 @@ def write_results(
     points = min(MAX_POINTS, max(2, MAX_POINTS_PER_FILE // max(1, len(runs))))
     lengths: dict[str, int] = {}
     for run in runs:
-        lengths[_group(run)] = max(lengths.get(_group(run), 0), len(run.steps.get("step", ())))
+        length = max(run.steps.get("step", ()), default=-1) + 1
+        lengths[_group(run)] = max(lengths.get(_group(run), 0), length)
     entries = []
     for run in runs:
         entry = dataclasses.asdict(run)

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 
 import torch_ref
-from experiments.common.recipe import Recipe, Weights
+from experiments.common.recipe import Recipe, State, Weights
 from jaxrnn.tasks import Batch
-from torch_ref import initializers, training
+from torch_ref import initializers, optimizers, training
 
 
 def build_model(recipe: Recipe) -> torch_ref.SequenceModel:
@@ -31,8 +31,17 @@ def initial_weights(recipe: Recipe, seed: int) -> Weights:
     shapes = torch_ref.convert.to_weights(build_model(recipe))
     weights = {name: init(generator, array.shape) for name, array in shapes.items()}
     if recipe.recurrent_init != "uniform":
-        recurrent_init = getattr(initializers, recipe.recurrent_init)()
+        recurrent_init = {
+            "orthogonal": initializers.orthogonal(),
+            "henaff": initializers.henaff(),
+            "identity": initializers.identity(recipe.identity_scale),
+        }[recipe.recurrent_init]
         weights["W_hh"] = recurrent_init(generator, (recipe.hidden, recipe.hidden))
+    if recipe.input_std is not None:
+        input_init = initializers.normal(recipe.input_std)
+        weights["W_xh"] = input_init(generator, weights["W_xh"].shape)
+        for name in ("b_h", "b_y"):
+            weights[name] = torch.zeros(weights[name].shape)
     if "b_modrelu" in weights:
         weights["b_modrelu"] = torch.zeros(recipe.hidden)
     return {name: tensor.numpy() for name, tensor in weights.items()}
@@ -55,15 +64,19 @@ class TorchTrainer:
             projection = torch_ref.project_recurrent(
                 model, recipe.retraction, every=recipe.project_every
             )
-        optimizer = training.adam(model, recipe.lr, recipe.recurrent_lr)
+        make = {"adam": optimizers.adam, "sgd": optimizers.sgd}[recipe.optimizer]
+        optimizer = make(model, recipe.lr, recipe.recurrent_lr)
         return training.TrainState(model, optimizer, recipe.clip_norm, projection)
 
-    def train(self, batches: Sequence[Batch]) -> training.Measurements:
-        """Train each seed on its chunk of K batches; (S, K) arrays."""
+    def train(self, batches: Sequence[Batch | None]) -> training.Measurements:
+        """Train each seed on its chunk of K batches, where it has one; (S, K) arrays."""
         rows = [
-            self._chunk(state, chunk) for state, chunk in zip(self._states, batches, strict=True)
+            None if chunk is None else self._chunk(state, chunk)
+            for state, chunk in zip(self._states, batches, strict=True)
         ]
-        return training.Measurements(*(np.stack(column) for column in zip(*rows, strict=True)))
+        anyone = next(row for row in rows if row is not None)
+        columns = zip(*(row or anyone for row in rows), strict=True)
+        return training.Measurements(*(np.stack(column) for column in columns))
 
     @torch.no_grad()
     def evaluate(self, batches: Sequence[Batch]) -> tuple[np.ndarray, np.ndarray]:
@@ -76,6 +89,52 @@ class TorchTrainer:
             np.array([float(x) for x in column]) for column in zip(*rows, strict=True)
         )
         return value, accuracy
+
+
+    def state(self, seed: int) -> State:
+        """The seed's parameters, what its optimizer keeps of them, and the counts."""
+        state = self._states[seed]
+        kept = state.optimizer.state_dict()
+        tensors = {f"model/{name}": value for name, value in state.model.state_dict().items()}
+        for index, entries in kept["state"].items():
+            tensors |= {
+                f"optimizer/{index}/{name}": value
+                for name, value in entries.items()
+                if value is not None
+            }
+        arrays = {name: tensor.numpy(force=True).copy() for name, tensor in tensors.items()}
+        rates = [group["lr"] for group in kept["param_groups"]]
+        count = state.projection.count if state.projection else 0
+        numbers = {"rates": rates, "projection": count, "step": state.step}
+        numbers |= {"diverged": state.diverged}
+        return arrays | {name: np.array(value) for name, value in numbers.items()}
+
+    def restore(self, seed: int, arrays: State) -> None:
+        """Put a seed back into a state."""
+        state = self._states[seed]
+        tensors = {name: torch.tensor(array) for name, array in arrays.items()}
+        model = {
+            name.removeprefix("model/"): value
+            for name, value in tensors.items()
+            if name.startswith("model/")
+        }
+        state.model.load_state_dict(model)
+        kept = state.optimizer.state_dict()
+        kept["state"] = {}
+        for name, value in tensors.items():
+            if name.startswith("optimizer/"):
+                _, index, entry = name.split("/")
+                kept["state"].setdefault(int(index), {})[entry] = value
+        for group, rate in zip(kept["param_groups"], arrays["rates"], strict=True):
+            group["lr"] = float(rate)
+        state.optimizer.load_state_dict(kept)
+        if state.projection is not None:
+            state.projection.count = int(arrays["projection"])
+        state.step, state.diverged = int(arrays["step"]), bool(arrays["diverged"])
+
+    def cut_learning_rate(self, seed: int, factor: float) -> None:
+        """Multiply the learning rates of a seed."""
+        optimizers.cut_learning_rate(self._states[seed].optimizer, factor)
 
 
 make_trainer = TorchTrainer

@@ -1,0 +1,269 @@
+"""The adding problem: a ReLU RNN that starts as the identity adds two numbers far apart.
+
+    python -m experiments.adding_task --irnn [--backend jax|torch|both] [--preset sgd|adam]
+    python -m experiments.adding_task --sweep | --sweep-scale | --sweep-clip
+
+Without ``--irnn`` five methods are compared on the same batches:
+
+    irnn              ReLU, W_hh = scale · I, small input weights, no biases (Le et al. 2015)
+    vanilla           tanh, everything drawn from ±1/√N
+    relu              ReLU, everything drawn from ±1/√N
+    relu_orthogonal   ReLU, W_hh starts orthogonal
+    qr                tanh, W_hh starts orthogonal and is projected back after every step
+"""
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from experiments.adding_task_figures import draw
+from experiments.common import cli, report
+from experiments.common.recipe import Recipe, Weights, load_backend
+from experiments.common.results import Run
+from experiments.common.runner import interruptible, train_runs
+from experiments.common.schedule import Schedule
+from jaxrnn.tasks import AddingTask
+
+METHODS: dict[str, dict[str, Any]] = {
+    "irnn": {"activation": "relu", "recurrent_init": "identity"},
+    "vanilla": {"activation": "tanh"},
+    "relu": {"activation": "relu"},
+    "relu_orthogonal": {"activation": "relu", "recurrent_init": "orthogonal"},
+    "qr": {"activation": "tanh", "recurrent_init": "orthogonal", "retraction": "qr"},
+}
+SGD = {"optimizer": "sgd", "lr": 1e-2}
+ADAM = {"optimizer": "adam", "lr": 1e-4, "clip_norm": 1.0}
+PRESETS: dict[str, dict[str, Any]] = {
+    # The budgets that were published for T = 150; --clip-norm 10 and 100 are the other two of SGD.
+    "sgd": {"preset": "sgd", **SGD, "clip_norm": 1.0, "epochs": 440},
+    "adam": {"preset": "adam", **ADAM, "epochs": 147},
+    "sweep": {"sweep": True, "epochs": 6, "seeds": 3},
+    "sweep_scale": {"sweep_scale": True, "epochs": 4, "seeds": 3},
+    "sweep_clip": {"sweep_clip": True, "epochs": 6, "seeds": 3},
+}
+SWEEPS: dict[str, list[dict[str, Any]]] = {
+    "sweep": [{"seq_len": length} for length in (150, 200, 300, 400)],
+    "sweep_scale": [
+        {"identity_scale": scale, **optimizer}
+        for optimizer in (SGD | {"clip_norm": 100.0}, {"optimizer": "adam", "lr": 1e-3})
+        for scale in (1.0, 0.1, 0.01)
+    ],
+    "sweep_clip": [*({**SGD, "clip_norm": clip} for clip in (1.0, 10.0, 100.0, 0.0)), ADAM],
+}
+# A chunk of steps has exploded when the median of its losses is so many times the baseline. Those of
+# runs that learn start at about 4 times it and fall; those of runs that explode pass 1e6 at once.
+EXPLODED = 100.0
+MAX_RESTARTS = 10
+
+
+@dataclass(frozen=True)
+class AddingTaskConfig:
+    """Train the IRNN, and what it is compared with, on the adding problem."""
+
+    irnn: bool = False
+    """Train the IRNN alone."""
+    sweep: bool = False
+    """Train the IRNN at T = 150, 200, 300 and 400, from several seeds."""
+    sweep_scale: bool = False
+    """Train the IRNN from 1, 0.1 and 0.01 times the identity, by SGD and by Adam."""
+    sweep_clip: bool = False
+    """Train the IRNN by SGD with clipping at 1, 10, 100 and none, and by Adam."""
+    backend: Literal["jax", "torch", "both"] = "jax"
+    """Framework; both: JAX and PyTorch from the same weights."""
+    methods: tuple[Literal["irnn", "vanilla", "relu", "relu_orthogonal", "qr"], ...] = (
+        "irnn",
+        "vanilla",
+        "relu",
+        "relu_orthogonal",
+        "qr",
+    )
+    """Which methods to train, without --irnn and the sweeps."""
+    preset: Literal["sgd", "adam"] | None = None
+    """Published settings: SGD at 0.01 over 440 epochs, or Adam at 1e-4 over 147."""
+    seq_len: int = 150
+    """T, time steps."""
+    hidden: int = 100
+    """N, hidden units."""
+    identity_scale: float = 1.0
+    """The IRNN's W_hh starts as so many times I."""
+    input_std: float = 1e-3
+    """Standard deviation of the IRNN's input weights."""
+    optimizer: Literal["adam", "sgd"] = "adam"
+    """Optimizer."""
+    lr: float = 1e-3
+    """Its learning rate."""
+    clip_norm: float = 1.0
+    """Largest global gradient norm; 0: no clipping."""
+    epochs: int = 10
+    """Epochs, each once through the training set."""
+    train_samples: int = 100_000
+    """Sequences in the training set, which stays the same."""
+    val_samples: int = 1_000
+    """Sequences in the validation set, which every epoch ends with."""
+    test_samples: int = 10_000
+    """Sequences in the test set, which the run ends with."""
+    batch_size: int = 16
+    """B, sequences per step."""
+    project_every: int = 1
+    """Steps between projections of the method qr; 0: never."""
+    track_every: int = 500
+    """Steps between measurements of the spectral norm."""
+    on_divergence: Literal["restart", "stop"] = "restart"
+    """When a run explodes: go back to its last good state with half the learning rate, ten times
+    at most; or stop."""
+    devices: int | Literal["auto"] = "auto"
+    """JAX devices to share each batch; on a CPU, auto is one per core."""
+    seed: int = 0
+    """First seed."""
+    seeds: int = 1
+    """Number of seeds, counted from the first."""
+    out: Path | None = None
+    """Folder to write to; default: figures/adding_task, or a folder in it for other settings."""
+
+    def __post_init__(self) -> None:
+        chosen = [cli.option(name) for name in ("irnn", *SWEEPS) if getattr(self, name)]
+        if len(chosen) > 1:
+            raise ValueError(f"only one of --irnn and the sweeps, got {' '.join(chosen)}")
+        cli.check_distinct(self, "methods")
+        cli.check_counts(self, "seq_len", least=2)
+        cli.check_counts(self, "hidden", "epochs", "train_samples", "val_samples", "batch_size")
+        cli.check_counts(self, "track_every")
+        cli.check_counts(self, "seeds", most=cli.MAX_SEEDS)
+        cli.check_counts(self, "project_every", "seed", "test_samples", least=0)
+        cli.check_rates(self, "lr", "identity_scale", "input_std")
+        cli.check_rates(self, "clip_norm", zero=True)
+        cli.check_devices(self)
+        if self.devices != "auto" and self.backend == "torch":
+            raise ValueError("--devices is for --backend jax or both, not torch")
+        if self.batch_size > self.train_samples:
+            raise ValueError(
+                f"--batch-size must be at most --train-samples {self.train_samples}, "
+                f"got {self.batch_size}"
+            )
+        sizes = ("train_samples", "test_samples", "batch_size", "seq_len", "hidden", "seeds")
+        cli.check_memory(self, self._numbers_in_memory(), *sizes)
+
+    def _numbers_in_memory(self) -> int:
+        """The data of all seeds, one batch's states, W_hh and what Adam keeps of it."""
+        T = max(settings.get("seq_len", self.seq_len) for settings in self.sweep_settings)
+        samples = self.train_samples + self.val_samples + self.test_samples
+        states = max(self.batch_size, self.val_samples) * T * self.hidden
+        return states + self.seeds * (2 * samples * T + 4 * self.hidden**2)
+
+    @property
+    def backends(self) -> tuple[str, ...]:
+        """The backends asked for."""
+        return ("jax", "torch") if self.backend == "both" else (self.backend,)
+
+    @property
+    def trained_methods(self) -> tuple[str, ...]:
+        """The IRNN alone, or the methods to compare."""
+        is_alone = self.irnn or any(getattr(self, name) for name in SWEEPS)
+        return ("irnn",) if is_alone else self.methods
+
+    @property
+    def sweep_settings(self) -> list[dict[str, Any]]:
+        """What the runs change of this configuration, one after the other."""
+        return next((SWEEPS[name] for name in SWEEPS if getattr(self, name)), [{}])
+
+    @property
+    def schedule(self) -> Schedule:
+        """Epochs, sizes and the policy on explosions."""
+        return Schedule(
+            self.epochs,
+            self.train_samples // self.batch_size,
+            self.batch_size,
+            self.val_samples,
+            self.train_samples,
+            self.test_samples,
+            max_loss=EXPLODED * AddingTask(self.seq_len).baseline,
+            max_restarts=MAX_RESTARTS if self.on_divergence == "restart" else 0,
+        )
+
+    def recipe(self, method: str, settings: dict[str, Any]) -> Recipe:
+        """How a method trains under this configuration, changed by some settings."""
+        fields = {
+            name: settings.get(name, getattr(self, name))
+            for name in ("seq_len", "identity_scale", "optimizer", "lr", "clip_norm")
+        }
+        is_projected = method == "qr" and self.project_every > 0
+        parts = {**METHODS[method], "retraction": "qr" if is_projected else None}
+        return Recipe(
+            task=AddingTask(fields.pop("seq_len")),
+            hidden=self.hidden,
+            input_std=self.input_std if method == "irnn" else None,
+            project_every=self.project_every or 1,
+            track_every=self.track_every,
+            devices=None if self.devices == "auto" else self.devices,
+            **parts,
+            **fields,
+        )
+
+    @property
+    def folder(self) -> Path:
+        """Where below figures/ these settings are written: only the defaults go to adding_task."""
+        names = {"irnn": "irnn", "sweep": "sweep_length"} | {name: name for name in PRESETS}
+        names["sweep"] = "sweep_length"
+        chosen = [name for name in ("irnn", *SWEEPS) if getattr(self, name)]
+        presets = [*(name for name in chosen if name in PRESETS), *([self.preset] * bool(self.preset))]
+        values = {key: value for name in presets for key, value in PRESETS[name].items()}
+        default = AddingTaskConfig(**{**values, "irnn": self.irnn})
+        changed = cli.changed_fields(self, default) - {"backend", "devices", "out"}
+        parts = {
+            **{names[name]: True for name in chosen},
+            self.preset or "": self.preset is not None,
+            self.backend: self.backend != "jax",
+            "custom": bool(changed),
+        }
+        return Path("adding_task", *(part for part, is_named in parts.items() if is_named))
+
+
+def jobs(config: AddingTaskConfig) -> Iterator[tuple[str, dict[str, Any], str]]:
+    """The methods to train, the settings that each changes, and the backends."""
+    yield from itertools.product(config.trained_methods, config.sweep_settings, config.backends)
+
+
+def train(config: AddingTaskConfig) -> list[Run]:
+    """Train everything that was asked for; Interrupted carries what was measured."""
+    runs: list[Run] = []
+    seeds = range(config.seed, config.seed + config.seeds)
+    with interruptible(runs):
+        for method, settings, backend in jobs(config):
+            recipe = config.recipe(method, settings)
+            weights: list[Weights] | None = None
+            if config.backend == "both":
+                initial = load_backend("jax").initial_weights
+                weights = [initial(recipe, seed) for seed in seeds]
+            words = [method, *(f"{name} {value:g}" for name, value in settings.items() if not isinstance(value, str))]
+            label = f"{' '.join(words)} ({backend})"
+            with report.progress(label, config.schedule) as on_chunk:
+                runs += train_runs(
+                    method,
+                    recipe,
+                    config.schedule,
+                    seeds,
+                    backend,
+                    weights,
+                    settings,
+                    on_chunk=on_chunk,
+                )
+    return runs
+
+
+def execute(config: AddingTaskConfig) -> None:
+    """Train, then write and print what was measured, also after Ctrl-C."""
+    cli.require_backends(config.backends, config.devices)
+    out = cli.prepare_out(config.out, config.folder)
+
+    def print_runs(runs: list[Run]) -> None:
+        report.print_table("Adding problem", runs, AddingTask(2).baseline)
+
+    report.measure_and_write(
+        out, "adding_task", config, config.backends, lambda: train(config), draw, print_runs
+    )
+
+
+if __name__ == "__main__":
+    cli.run(AddingTaskConfig, execute, PRESETS)

@@ -1,0 +1,4 @@
+"""The adding problem's figures."""
+from pathlib import Path
+def draw(results: dict, out: Path) -> list[str]:
+    return []

@@ -1,0 +1,34 @@
+"""How long to train, on how much, and what to do when training explodes."""
+
+import math
+from dataclasses import dataclass
+
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long to train, and on how much.
+
+    Attributes:
+      epochs: at most this many.
+      steps_per_epoch: K, steps between validations.
+      batch_size: B.
+      val_samples: sequences in the validation set, which stays the same for a seed.
+      training_set: sequences that every epoch goes through in a new order; 0: always fresh ones.
+      test_samples: sequences in the test set, which only the end of a run sees; 0: none.
+      max_loss: a chunk of steps has exploded when the median of its losses is larger.
+      max_restarts: how often a run that explodes goes back and tries again.
+      rate_cut: what the learning rate is multiplied by then.
+      chunk_steps: steps between two looks at how it goes, at most.
+    """
+
+    epochs: int
+    steps_per_epoch: int
+    batch_size: int
+    val_samples: int
+    training_set: int = 0
+    test_samples: int = 0
+    max_loss: float = math.inf
+    max_restarts: int = 0
+    rate_cut: float = 0.5
+    chunk_steps: int = 500

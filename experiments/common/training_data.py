@@ -1,0 +1,60 @@
+"""The batches of one seed, epoch by epoch: fresh samples, or a fixed training set reordered."""
+
+from typing import Any
+
+import numpy as np
+
+from experiments.common.recipe import Recipe
+from experiments.common.schedule import Schedule
+from jaxrnn.tasks import Batch
+
+
+class TrainingData:
+    """One seed's training, validation and test sequences, the same for every method and backend.
+
+    Attributes:
+      validation: what every epoch ends with.
+      test: what the run ends with, or None.
+      known: as many training sequences as there are validation sequences, where training is on a
+        fixed set: the loss on them, beside the validation loss, shows what was learnt by heart.
+    """
+
+    def __init__(self, recipe: Recipe, schedule: Schedule, seed: int) -> None:
+        sample = recipe.task.sample
+        self._sample, self._schedule = sample, schedule
+        self._rng = np.random.default_rng([seed, 0])
+        self._training_set = schedule.training_set and sample(self._rng, schedule.training_set)
+        self.validation = sample(np.random.default_rng([seed, 1]), schedule.val_samples)
+        self.test = schedule.test_samples and sample(
+            np.random.default_rng([seed, 3]), schedule.test_samples
+        )
+        self.known = self._training_set and Batch(
+            *(array[: schedule.val_samples] for array in self._training_set)
+        )
+        self.rewind(self._rng.bit_generator.state)
+
+    @property
+    def position(self) -> dict[str, Any]:
+        """The generator's state before it drew this epoch, in JSON's types."""
+        return self._position
+
+    def rewind(self, position: dict[str, Any]) -> None:
+        """Go to the epoch with this position."""
+        self._rng.bit_generator.state = position
+        self.next_epoch()
+
+    def next_epoch(self) -> None:
+        """Draw the next epoch."""
+        self._position = self._rng.bit_generator.state
+        shape = self._schedule.steps_per_epoch, self._schedule.batch_size
+        if self._training_set:
+            order = self._rng.permutation(len(self._training_set.inputs))
+            self._order = order[: shape[0] * shape[1]].reshape(shape)
+        else:
+            self._epoch = self._sample(self._rng, *shape)
+
+    def steps(self, start: int, stop: int) -> Batch:
+        """A chunk of the epoch's batches, (K, B, ...)."""
+        if self._training_set:
+            return Batch(*(array[self._order[start:stop]] for array in self._training_set))
+        return Batch(*(array[start:stop] for array in self._epoch))

@@ -1,0 +1,88 @@
+"""Optimizers with clipping, a rate of W_hh's own, and rates that can be cut while they run.
+
+    sgd     w ← w − lr · g
+    adam    w ← w − lr · m̂ / (√v̂ + ε)        (Kingma & Ba 2015)
+
+As in Optax, but for the learning rate, which is part of the state: a run that exploded goes back to
+an earlier state and on with a lower rate, and nothing is compiled anew.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float
+
+from jaxrnn.paths import is_recurrent_kernel, named_leaves
+
+
+class LearningRateState(NamedTuple):
+    """lr; a leading axis S for the states of several seeds."""
+
+    learning_rate: Float[Array, "*S"]
+
+
+def scale_by_learning_rate(lr: float) -> optax.GradientTransformation:
+    """u ← −lr · u, with lr kept in the state."""
+
+    def init(params: Any) -> LearningRateState:
+        return LearningRateState(jnp.asarray(lr, dtype=float))
+
+    def update(updates: Any, state: LearningRateState, params: Any = None) -> Any:
+        step_size = -state.learning_rate
+        return jax.tree.map(lambda u: step_size.astype(u.dtype) * u, updates), state
+
+    return optax.GradientTransformation(init, update)
+
+
+def cut_learning_rate(opt_state: Any, factor: float) -> Any:
+    """The state with every learning rate in it multiplied by ``factor``."""
+
+    def cut(part: Any) -> Any:
+        if isinstance(part, LearningRateState):
+            return LearningRateState(part.learning_rate * factor)
+        return part
+
+    return jax.tree.map(cut, opt_state, is_leaf=lambda part: isinstance(part, LearningRateState))
+
+
+def sgd(
+    lr: float, clip_norm: float = 0.0, recurrent_lr: float | None = None
+) -> optax.GradientTransformation:
+    """Clipping by global norm (0: none), then SGD, W_hh at a rate of its own if one is given."""
+    return _clipped(scale_by_learning_rate, lr, clip_norm, recurrent_lr)
+
+
+def adam(
+    lr: float, clip_norm: float = 0.0, recurrent_lr: float | None = None
+) -> optax.GradientTransformation:
+    """Clipping by global norm (0: none), then Adam, W_hh at a rate of its own if one is given."""
+
+    def at_rate(rate: float) -> optax.GradientTransformation:
+        return optax.chain(optax.scale_by_adam(), scale_by_learning_rate(rate))
+
+    return _clipped(at_rate, lr, clip_norm, recurrent_lr)
+
+
+def _clipped(
+    at_rate: Callable[[float], optax.GradientTransformation],
+    lr: float,
+    clip_norm: float,
+    recurrent_lr: float | None,
+) -> optax.GradientTransformation:
+    optimizer = at_rate(lr)
+    if recurrent_lr is not None:
+        groups = {"recurrent": at_rate(recurrent_lr), "rest": optimizer}
+        optimizer = optax.partition(groups, _groups)
+    return optax.chain(optax.clip_by_global_norm(clip_norm), optimizer) if clip_norm else optimizer
+
+
+def _groups(params: Any) -> Any:
+    """The group of each leaf: W_hh, or the rest."""
+    names = [
+        "recurrent" if is_recurrent_kernel(path, leaf) else "rest"
+        for path, leaf in named_leaves(params)
+    ]
+    return jax.tree.unflatten(jax.tree.structure(params), names)
