@@ -24,6 +24,7 @@ from experiments.common.recipe import Recipe, Weights, load_backend
 from experiments.common.results import Run
 from experiments.common.runner import interruptible, train_runs
 from experiments.common.schedule import Schedule
+from experiments.common.session import Session
 from jaxrnn.tasks import AddingTask
 
 METHODS: dict[str, dict[str, Any]] = {
@@ -121,6 +122,7 @@ class AddingTaskConfig:
     """Number of seeds, counted from the first."""
     out: Path | None = None
     """Folder to write to; default: figures/adding_task, or a folder in it for other settings."""
+    session: cli.SessionField = cli.DEFAULT_SESSION
 
     def __post_init__(self) -> None:
         chosen = [cli.option(name) for name in ("irnn", *SWEEPS) if getattr(self, name)]
@@ -204,18 +206,15 @@ class AddingTaskConfig:
     @property
     def folder(self) -> Path:
         """Where below figures/ these settings are written: only the defaults go to adding_task."""
-        names = {"irnn": "irnn", "sweep": "sweep_length"} | {name: name for name in PRESETS}
-        names["sweep"] = "sweep_length"
         chosen = [name for name in ("irnn", *SWEEPS) if getattr(self, name)]
-        presets = [*(name for name in chosen if name in PRESETS), *([self.preset] * bool(self.preset))]
+        presets = [name for name in (*chosen, self.preset) if name in PRESETS]
         values = {key: value for name in presets for key, value in PRESETS[name].items()}
-        default = AddingTaskConfig(**{**values, "irnn": self.irnn})
-        changed = cli.changed_fields(self, default) - {"backend", "devices", "out"}
+        changed = cli.changed_fields(self, AddingTaskConfig(**values, irnn=self.irnn))
         parts = {
-            **{names[name]: True for name in chosen},
+            **{"sweep_length" if name == "sweep" else name: True for name in chosen},
             self.preset or "": self.preset is not None,
             self.backend: self.backend != "jax",
-            "custom": bool(changed),
+            "custom": bool(changed - {"backend", "devices"}),
         }
         return Path("adding_task", *(part for part, is_named in parts.items() if is_named))
 
@@ -225,7 +224,7 @@ def jobs(config: AddingTaskConfig) -> Iterator[tuple[str, dict[str, Any], str]]:
     yield from itertools.product(config.trained_methods, config.sweep_settings, config.backends)
 
 
-def train(config: AddingTaskConfig) -> list[Run]:
+def train(config: AddingTaskConfig, session: Session) -> list[Run]:
     """Train everything that was asked for; Interrupted carries what was measured."""
     runs: list[Run] = []
     seeds = range(config.seed, config.seed + config.seeds)
@@ -236,7 +235,14 @@ def train(config: AddingTaskConfig) -> list[Run]:
             if config.backend == "both":
                 initial = load_backend("jax").initial_weights
                 weights = [initial(recipe, seed) for seed in seeds]
-            words = [method, *(f"{name} {value:g}" for name, value in settings.items() if not isinstance(value, str))]
+            words = [
+                method,
+                *(
+                    f"{name} {value:g}"
+                    for name, value in settings.items()
+                    if not isinstance(value, str)
+                ),
+            ]
             label = f"{' '.join(words)} ({backend})"
             with report.progress(label, config.schedule) as on_chunk:
                 runs += train_runs(
@@ -247,7 +253,8 @@ def train(config: AddingTaskConfig) -> list[Run]:
                     backend,
                     weights,
                     settings,
-                    on_chunk=on_chunk,
+                    session,
+                    on_chunk,
                 )
     return runs
 
@@ -255,14 +262,12 @@ def train(config: AddingTaskConfig) -> list[Run]:
 def execute(config: AddingTaskConfig) -> None:
     """Train, then write and print what was measured, also after Ctrl-C."""
     cli.require_backends(config.backends, config.devices)
-    out = cli.prepare_out(config.out, config.folder)
+    out, session = cli.prepare("adding_task", config, config.backends, config.folder)
 
     def print_runs(runs: list[Run]) -> None:
         report.print_table("Adding problem", runs, AddingTask(2).baseline)
 
-    report.measure_and_write(
-        out, "adding_task", config, config.backends, lambda: train(config), draw, print_runs
-    )
+    report.measure_and_write(out, session, lambda: train(config, session), draw, print_runs)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
 """The adding problem's figures."""
+
 from pathlib import Path
+
+
 def draw(results: dict, out: Path) -> list[str]:
     return []

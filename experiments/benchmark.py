@@ -237,10 +237,9 @@ def measure(config: BenchmarkConfig) -> list[Run]:
 def execute(config: BenchmarkConfig) -> None:
     """Measure, then write and print."""
     cli.require_backends(["jax", "torch"])
-    out = cli.prepare_out(config.out, cli.folder("benchmark", config))
-    report.measure_and_write(
-        out, "benchmark", config, ["jax", "torch"], lambda: measure(config), draw, print_tables
-    )
+    folder = cli.folder("benchmark", config)
+    out, session = cli.prepare("benchmark", config, ["jax", "torch"], folder)
+    report.measure_and_write(out, session, lambda: measure(config), draw, print_tables)
 
 
 def print_tables(runs: list[Run]) -> None:

@@ -19,6 +19,7 @@ from experiments.common.recipe import Recipe, Weights, load_backend
 from experiments.common.results import Run
 from experiments.common.runner import interruptible, train_runs
 from experiments.common.schedule import Schedule
+from experiments.common.session import Session
 from experiments.copy_task_figures import draw
 from jaxrnn.tasks import CopyMemoryTask, CopyTask
 
@@ -117,6 +118,7 @@ class CopyTaskConfig:
     """Number of seeds, counted from the first."""
     out: Path | None = None
     """Folder to write to; default: figures/copy_task, or a folder in it for other settings."""
+    session: cli.SessionField = cli.DEFAULT_SESSION
 
     def __post_init__(self) -> None:
         cli.check_distinct(self, "methods")
@@ -196,7 +198,7 @@ class CopyTaskConfig:
     def folder(self) -> Path:
         """Where below figures/ these settings are written: only the defaults go to copy_task."""
         default = CopyTaskConfig(**PRESETS[self.preset]) if self.preset else CopyTaskConfig()
-        changed = cli.changed_fields(self, default) - {"backend", "out"}
+        changed = cli.changed_fields(self, default) - {"backend"}
         if self.seeds == CLAIM_SEEDS:
             changed -= {"seeds"}
         parts = {
@@ -208,7 +210,7 @@ class CopyTaskConfig:
         return Path("copy_task", *(part for part, is_named in parts.items() if is_named))
 
 
-def train(config: CopyTaskConfig) -> list[Run]:
+def train(config: CopyTaskConfig, session: Session) -> list[Run]:
     """Train every method on every backend; Interrupted carries what was measured."""
     runs: list[Run] = []
     seeds = range(config.seed, config.seed + config.seeds)
@@ -222,7 +224,14 @@ def train(config: CopyTaskConfig) -> list[Run]:
             for backend in config.backends:
                 with report.progress(f"{method} ({backend})", config.schedule) as on_chunk:
                     runs += train_runs(
-                        method, recipe, config.schedule, seeds, backend, weights, on_chunk=on_chunk
+                        method,
+                        recipe,
+                        config.schedule,
+                        seeds,
+                        backend,
+                        weights,
+                        session=session,
+                        on_chunk=on_chunk,
                     )
     return runs
 
@@ -230,16 +239,14 @@ def train(config: CopyTaskConfig) -> list[Run]:
 def execute(config: CopyTaskConfig) -> None:
     """Train, then write and print what was measured, also after Ctrl-C."""
     cli.require_backends(config.backends, config.devices)
-    out = cli.prepare_out(config.out, config.folder)
+    out, session = cli.prepare("copy_task", config, config.backends, config.folder)
 
     def print_runs(runs: list[Run]) -> None:
         report.print_table("Copy task", runs, config.task.baseline)
         if config.backend == "both":
             print_differences(config, runs)
 
-    report.measure_and_write(
-        out, "copy_task", config, config.backends, lambda: train(config), draw, print_runs
-    )
+    report.measure_and_write(out, session, lambda: train(config, session), draw, print_runs)
 
 
 def print_differences(config: CopyTaskConfig, runs: list[Run]) -> None:

@@ -16,6 +16,7 @@ from rich.table import Table
 from experiments.common import cli, figures, report
 from experiments.common.results import Run
 from experiments.common.runner import interruptible, train_runs
+from experiments.common.session import Session
 from experiments.copy_task import PRESETS, CopyTaskConfig
 
 METHODS = ("vanilla", "orthogonal_init", "qr")
@@ -48,6 +49,7 @@ class GradientSpikesConfig:
     """Number of seeds, counted from the first."""
     out: Path | None = None
     """Folder to write to; default: figures/gradient_spikes."""
+    session: cli.SessionField = cli.DEFAULT_SESSION
 
     def __post_init__(self) -> None:
         cli.check_counts(self, "steps")
@@ -70,13 +72,12 @@ class GradientSpikesConfig:
 def execute(config: GradientSpikesConfig) -> None:
     """Train every method under every setting, then write and print what was measured."""
     cli.require_backends(["jax"], config.devices)
-    out = cli.prepare_out(config.out, cli.folder("gradient_spikes", config))
-    report.measure_and_write(
-        out, "gradient_spikes", config, ["jax"], lambda: train(config), draw, print_table
-    )
+    folder = cli.folder("gradient_spikes", config)
+    out, session = cli.prepare("gradient_spikes", config, ["jax"], folder)
+    report.measure_and_write(out, session, lambda: train(config, session), draw, print_table)
 
 
-def train(config: GradientSpikesConfig) -> list[Run]:
+def train(config: GradientSpikesConfig, session: Session) -> list[Run]:
     """Train every method under every setting; Interrupted carries what was measured."""
     runs: list[Run] = []
     seeds = range(config.seed, config.seed + config.seeds)
@@ -95,6 +96,7 @@ def train(config: GradientSpikesConfig) -> list[Run]:
                         copy_task.schedule,
                         seeds,
                         settings=settings,
+                        session=session,
                         on_chunk=on_chunk,
                     )
     return runs

@@ -22,6 +22,7 @@ from rich.table import Table
 from experiments.common import cli, jax_backend, report
 from experiments.common.results import Run
 from experiments.common.runner import interruptible, train_runs
+from experiments.common.session import Session
 from experiments.copy_task import CopyTaskConfig
 from experiments.retractions_figures import draw
 from jaxrnn import convert
@@ -55,6 +56,7 @@ class RetractionsConfig:
     """Number of seeds, counted from the first."""
     out: Path | None = None
     """Folder to write to; default: figures/retractions."""
+    session: cli.SessionField = cli.DEFAULT_SESSION
 
     def __post_init__(self) -> None:
         cli.check_counts(self, "size", "matrices", "epochs", "seeds")
@@ -146,7 +148,7 @@ def compare_single_steps(config: RetractionsConfig) -> Run:
     return Run("qr", "jax", config.seed, settings, steps=steps, final={**final, **medians})
 
 
-def train_variants(config: RetractionsConfig, runs: list[Run]) -> None:
+def train_variants(config: RetractionsConfig, session: Session, runs: list[Run]) -> None:
     """Train the copy task with each variant, adding to ``runs`` as they end."""
     copy_task = config.copy_task
     seeds = range(config.seed, config.seed + config.seeds)
@@ -155,30 +157,35 @@ def train_variants(config: RetractionsConfig, runs: list[Run]) -> None:
         settings = {"part": "training", **changes}
         with report.progress(name, copy_task.schedule) as on_chunk:
             runs += train_runs(
-                name, recipe, copy_task.schedule, seeds, settings=settings, on_chunk=on_chunk
+                name,
+                recipe,
+                copy_task.schedule,
+                seeds,
+                settings=settings,
+                session=session,
+                on_chunk=on_chunk,
             )
 
 
-def measure(config: RetractionsConfig) -> list[Run]:
+def measure(config: RetractionsConfig, session: Session) -> list[Run]:
     """All three parts; Interrupted carries what was measured."""
     runs: list[Run] = []
     with interruptible(runs):
         runs += measure_accuracy(config)
         runs.append(compare_single_steps(config))
-        train_variants(config, runs)
+        train_variants(config, session, runs)
     return runs
 
 
 def execute(config: RetractionsConfig) -> None:
     """Measure all three parts, then write and print them."""
     cli.require_backends(["jax"], config.devices)
-    out = cli.prepare_out(config.out, cli.folder("retractions", config))
+    folder = cli.folder("retractions", config)
+    out, session = cli.prepare("retractions", config, ["jax"], folder)
     report.measure_and_write(
         out,
-        "retractions",
-        config,
-        ["jax"],
-        lambda: measure(config),
+        session,
+        lambda: measure(config, session),
         draw,
         lambda runs: print_tables(config, runs),
     )

@@ -2,6 +2,7 @@
 
 0    done               2    a wrong option, path or value: one message, nothing written
 130  Ctrl-C             1    anything else that fails
+143  SIGTERM
 """
 
 import argparse
@@ -15,15 +16,19 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NoReturn, TypeVar
+from typing import Annotated, Any, Literal, NoReturn, TypeVar
 
 import tyro
 
 from experiments.common.recipe import load_backend
 from experiments.common.results import ROOT, NotWritten
 from experiments.common.runner import Interrupted
+from experiments.common.session import Session, SessionOptions, Terminated
 
 Config = TypeVar("Config")
+# As a field of a configuration: --checkpoint-dir and the rest, without a prefix.
+SessionField = Annotated[SessionOptions, tyro.conf.arg(name="")]
+DEFAULT_SESSION = SessionOptions()
 
 MAX_COUNT = 10**9
 MAX_RATE = 1e3
@@ -43,9 +48,11 @@ def run(
             stream.reconfigure(errors="replace")  # a terminal without "±" is no reason to stop
     try:
         execute(parse(config_class, presets or {}, arguments))
-    except (Interrupted, KeyboardInterrupt):
-        print("interrupted", file=sys.stderr)
-        sys.exit(130)
+    except (Interrupted, KeyboardInterrupt) as stop:
+        cause = stop.cause if isinstance(stop, Interrupted) else stop
+        is_terminated = isinstance(cause, Terminated)
+        print("terminated" if is_terminated else "interrupted", file=sys.stderr)
+        sys.exit(143 if is_terminated else 130)
     except NotWritten as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
@@ -98,21 +105,32 @@ def require_backends(backends: Sequence[str], devices: int | Literal["auto"] = "
                 fail(f"--devices {devices}: {error}")
 
 
-def prepare_out(out: Path | None, default: Path) -> Path:
-    """The folder to write to, created and tried; exit with 2 if it cannot be."""
-    chosen = ROOT / "figures" / default if out is None else out
+def prepare(
+    experiment: str, config: Any, backends: Sequence[str], folder: Path
+) -> tuple[Path, Session]:
+    """The folder to write to, created and tried, and the session; exit with 2 if one cannot be.
+
+    Args:
+      experiment: its name.
+      config: its dataclass.
+      backends: the frameworks used.
+      folder: where below figures/ to write, unless ``config.out`` says otherwise.
+    """
+    out = ROOT / "figures" / folder if config.out is None else config.out
     made: list[Path] = []
     try:
-        made = [folder for folder in (chosen, *chosen.parents) if not folder.exists()]
-        chosen.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=chosen):
+        made = [folder for folder in (out, *out.parents) if not folder.exists()]
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
             pass
-    except OSError as error:
+        return out, Session(experiment, config, backends)
+    except (OSError, ValueError) as error:
         for folder in made:
             with contextlib.suppress(OSError):
                 folder.rmdir()
-        fail(f"--out {chosen}: not a folder that can be written to ({error.strerror})")
-    return chosen
+        if isinstance(error, OSError):
+            fail(f"--out {out}: not a folder that can be written to ({error.strerror})")
+        fail(str(error))
 
 
 def check_counts(config: Any, *names: str, least: int = 1, most: int = MAX_COUNT) -> None:
@@ -177,16 +195,17 @@ def check_distinct(config: Any, name: str) -> None:
 
 def folder(name: str, config: Any) -> Path:
     """Where below figures/ an experiment writes: its own folder is for its defaults alone."""
-    changed = changed_fields(config, type(config)()) - {"out"}
+    changed = changed_fields(config, type(config)())
     return Path(name, "custom") if changed else Path(name)
 
 
 def changed_fields(config: Any, default: Any) -> set[str]:
-    """The names of the fields in which two configurations differ."""
+    """The names of the fields that decide about results and in which two configurations differ."""
     return {
         field.name
         for field in dataclasses.fields(config)
-        if getattr(config, field.name) != getattr(default, field.name)
+        if field.name not in ("out", "session")
+        and getattr(config, field.name) != getattr(default, field.name)
     }
 
 

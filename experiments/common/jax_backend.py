@@ -164,7 +164,9 @@ class JaxTrainer:
         """Multiply the learning rates of a seed."""
         factors = np.ones(self._num_seeds, np.float32)
         factors[seed] = factor
-        cut = optimizers.cut_learning_rate(self._state.opt_state, self._stack(list(factors)))
+        cut = optimizers.cut_learning_rate(
+            self._state.opt_state, jnp.asarray(self._stack(list(factors)))
+        )
         self._state = self._state.replace(opt_state=cut)
 
     def _stack(self, arrays: Sequence[np.ndarray]) -> np.ndarray:

@@ -58,7 +58,6 @@ class NumpyTrainer:
         values, accuracies = np.array(rows).T
         return values, accuracies
 
-
     def state(self, seed: int) -> State:
         """The seed's weights, Adam's means of them, and the counts."""
         training = self._states[seed]

@@ -2,6 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,6 +21,17 @@ HISTORY = (
 STEPS = ("grad_norm", "spectral_norm", "orthogonality_error")
 MEASURED = ("loss", "accuracy", *STEPS)
 MAX_POINTS = 8192  # more of a run's steps are kept as the maxima of 2, 4, ... in a row
+
+
+class Progress(NamedTuple):
+    """How a run stands after a chunk of steps; loss and gradient norm are the chunk's medians."""
+
+    run: Run
+    step: int
+    loss: float
+    grad_norm: float
+    steps_per_second: float
+    epoch_ended: bool
 
 
 @dataclass

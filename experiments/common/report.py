@@ -5,7 +5,6 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -13,9 +12,11 @@ from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 from rich.table import Table
 
+from experiments.common.records import Progress
 from experiments.common.results import Run, write_results
-from experiments.common.runner import Interrupted, Progress
+from experiments.common.runner import Interrupted
 from experiments.common.schedule import Schedule
+from experiments.common.session import SIGNALS, Session
 
 # A pipe or a log file has no width of its own; the table needs this one.
 console = Console(highlight=False, width=None if sys.stdout.isatty() else 130)
@@ -23,22 +24,18 @@ console = Console(highlight=False, width=None if sys.stdout.isatty() else 130)
 
 def measure_and_write(
     out: Path,
-    experiment: str,
-    config: Any,
-    backends: Sequence[str],
+    session: Session,
     measure: Callable[[], list[Run]],
     draw: Callable[[dict, Path], list[str]],
     print_runs: Callable[[list[Run]], None],
 ) -> None:
-    """Measure, then write results.json and figures and print them, also after Ctrl-C.
+    """Measure, then write results.json and figures and print them, also after Ctrl-C or SIGTERM.
 
-    Where Ctrl-C came before anything was measured, the files of an earlier run stay as they are.
+    Where that came before anything was measured, the files of an earlier run stay as they are.
 
     Args:
       out: the folder to write to.
-      experiment: its name, for results.json.
-      config: its dataclass.
-      backends: the frameworks used.
+      session: of the command.
       measure: what takes long; may raise Interrupted.
       draw: writes figures into the folder from the contents of results.json; returns their names.
       print_runs: prints the tables.
@@ -47,18 +44,21 @@ def measure_and_write(
       Interrupted: after everything was written.
     """
     interrupted = None
-    try:
-        runs = measure()
-    except Interrupted as caught:
-        runs, interrupted = caught.runs, caught
-        if not any(run.final or any(run.history.values()) for run in runs):
-            raise
-    with uninterrupted():
+    with session:
         try:
-            results = write_results(out, experiment, config, runs, backends)
-            names = draw(results, out)
-        finally:  # shown even where it cannot be written
-            print_runs(runs)
+            runs = measure()
+        except Interrupted as caught:
+            runs, interrupted = caught.runs, caught
+            if not any(run.final or any(run.history.values()) for run in runs):
+                raise
+        with uninterrupted():
+            try:
+                results = write_results(
+                    out, session.experiment, session.config, runs, session.backends
+                )
+                names = draw(results, out)
+            finally:  # shown even where it cannot be written
+                print_runs(runs)
     print_written(out, ["results.json", *names])
     if interrupted:
         raise interrupted
@@ -66,12 +66,13 @@ def measure_and_write(
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Ctrl-C is ignored while what was measured is written."""
-    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Ctrl-C and SIGTERM are ignored while what was measured is written."""
+    previous = {number: signal.signal(number, signal.SIG_IGN) for number in SIGNALS}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 @contextmanager

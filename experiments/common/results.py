@@ -129,7 +129,7 @@ def write_results(
     payload = plain(
         {
             "experiment": experiment,
-            "config": dataclasses.asdict(config),
+            "config": settings_of(config),
             "environment": environment(backends),
             "runs": entries,
         }
@@ -139,6 +139,11 @@ def write_results(
     text = re.sub(r"\[\s[^][{}]*\]", lambda match: " ".join(match[0].split()), text)
     write_atomically(out / "results.json", lambda path: path.write_text(text + "\n"))
     return payload
+
+
+def settings_of(config: Any) -> dict[str, Any]:
+    """The fields of a configuration that decide about results."""
+    return {name: value for name, value in dataclasses.asdict(config).items() if name != "session"}
 
 
 def plain(value: Any) -> Any:

@@ -1,35 +1,23 @@
-"""Training a method from several seeds, chunk by chunk, into the runs of results.json.
+"""Training a method from several seeds into the runs of results.json."""
 
-A run explodes with a loss or gradient that is not finite, a step that is not applied, or when the
-median loss of a whole chunk of steps is above the schedule's ``max_loss``. (Single losses say
-little: with clipping, runs that learn pass through spikes of a million times the baseline.) It is
-then ``diverged``; or, where the schedule allows restarts, it goes back to the last state from which
-a whole chunk was trained well, and on from there at lower learning rates. (The state just before is
-no good: most often it is an earlier step that did the damage.)
-"""
-
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
-
-from experiments.common.recipe import Recipe, State, Trainer, Weights, load_backend
-from experiments.common.records import HISTORY, MEASURED, Record
+from experiments.common.recipe import Recipe, Weights, load_backend
+from experiments.common.records import Progress
 from experiments.common.results import Run
 from experiments.common.schedule import Schedule
-from experiments.common.training_data import TrainingData
-from jaxrnn.tasks import Batch
+from experiments.common.session import Session
+from experiments.common.training_loop import TrainingLoop
 
 
 class Interrupted(Exception):  # noqa: N818 — Ctrl-C is not an error
-    """Ctrl-C, after what was measured had been put into the runs that this carries."""
+    """Ctrl-C or SIGTERM, after what was measured had been put into the runs that this carries."""
 
-    def __init__(self, runs: list[Run]) -> None:
+    def __init__(self, runs: list[Run], cause: KeyboardInterrupt) -> None:
         super().__init__("interrupted")
-        self.runs = runs
+        self.runs, self.cause = runs, cause
 
 
 @contextmanager
@@ -38,20 +26,9 @@ def interruptible(runs: list[Run]) -> Iterator[None]:
     try:
         yield
     except Interrupted as interrupted:
-        raise Interrupted([*runs, *interrupted.runs]) from None
-    except KeyboardInterrupt:
-        raise Interrupted(runs) from None
-
-
-class Progress(NamedTuple):
-    """How a run stands after a chunk of steps; loss and gradient norm are the chunk's medians."""
-
-    run: Run
-    step: int
-    loss: float
-    grad_norm: float
-    steps_per_second: float
-    epoch_ended: bool
+        raise Interrupted([*runs, *interrupted.runs], interrupted.cause) from None
+    except KeyboardInterrupt as cause:
+        raise Interrupted(runs, cause) from None
 
 
 def train_runs(
@@ -62,6 +39,7 @@ def train_runs(
     backend: str = "jax",
     weights: Sequence[Weights] | None = None,
     settings: Mapping[str, Any] | None = None,
+    session: Session | None = None,
     on_chunk: Callable[[Sequence[Progress]], Any] = lambda progress: None,
 ) -> list[Run]:
     """Train one method from each seed and return its runs.
@@ -77,210 +55,30 @@ def train_runs(
       backend: "jax", "torch" or "numpy".
       weights: initial weights of each seed; default: fresh ones by the backend's initialisers.
       settings: of the runs, what differs from the experiment's configuration.
-      on_chunk: called after each chunk of steps with the progress of each seed still in training.
+      session: saves checkpoints, and knows what an earlier process had trained already.
+      on_chunk: called after each chunk of steps with the progress of each seed it trained.
 
     Raises:
       Interrupted: Ctrl-C; carries the runs so far.
     """
+    session = session or Session.without_options()
     runs = [Run(method, backend, seed, dict(settings or {})) for seed in seeds]
-    training = _Training(recipe, schedule, runs)
+    finished = session.finished(runs)
+    if finished is not None:
+        return finished
+    loop = TrainingLoop(recipe, schedule, runs)
     try:
         library = load_backend(backend)
         if weights is None:
             weights = [library.initial_weights(recipe, seed) for seed in seeds]
-        training.begin(library.make_trainer(recipe, weights))
-        while training.is_unfinished:
-            on_chunk(training.advance())
-        training.test()
-    except KeyboardInterrupt:
-        raise Interrupted(training.finish(is_interrupted=True)) from None
-    return training.finish()
-
-
-class Snapshot(NamedTuple):
-    """A seed's training at the beginning of a chunk."""
-
-    state: State
-    record: Record
-    position: dict[str, Any]
-    epoch: int
-    start: int
-
-
-@dataclass
-class _Learner:
-    """One seed in training.
-
-    Attributes:
-      record: what it has measured.
-      data: its sequences.
-      epoch, start: where it is: the epoch, from 1, and the steps done in it.
-      latest: the snapshot of this place.
-      good: the last one from which a whole chunk was trained without an explosion, or the first.
-    """
-
-    record: Record
-    data: TrainingData = field(init=False)
-    latest: Snapshot = field(init=False)
-    good: Snapshot = field(init=False)
-    epoch: int = 1
-    start: int = 0
-
-
-class _Training:
-    """All seeds of one method in training."""
-
-    def __init__(self, recipe: Recipe, schedule: Schedule, runs: Sequence[Run]) -> None:
-        self._recipe, self._schedule = recipe, schedule
-        self._learners = [_Learner(Record(run)) for run in runs]
-        for run in runs:
-            run.history = {name: [] for name in HISTORY}
-            if schedule.training_set:
-                run.history["training_set_loss"] = []
-        self._rates: list[float] = []
-        self._began = time.perf_counter()
-
-    def begin(self, trainer: Trainer) -> None:
-        """Draw the data."""
-        self._trainer = trainer
-        for i, learner in enumerate(self._learners):
-            learner.data = TrainingData(self._recipe, self._schedule, learner.record.run.seed)
-            learner.latest = learner.good = self._snapshot(i)
-
-    @property
-    def is_unfinished(self) -> bool:
-        """Whether there is anything left to train."""
-        return any(map(self._is_training, self._learners))
-
-    def _is_training(self, learner: _Learner) -> bool:
-        is_at_end = learner.epoch > self._schedule.epochs
-        return not is_at_end and learner.record.run.status != "diverged"
-
-    def advance(self) -> list[Progress]:
-        """Train one chunk of the seeds that are furthest behind: all, unless one went back."""
-        training = [i for i, learner in enumerate(self._learners) if self._is_training(learner)]
-        places = {i: (self._learners[i].epoch, self._learners[i].start) for i in training}
-        epoch, start = min(places.values())
-        seeds = [i for i in training if places[i] == (epoch, start)]
-        stop = min(start + self._schedule.chunk_steps, self._schedule.steps_per_epoch)
-        began = time.perf_counter()
-        measured = self._trainer.train(
-            [
-                learner.data.steps(start, stop) if i in seeds else None
-                for i, learner in enumerate(self._learners)
-            ]
-        )
-        self._rates.append(len(seeds) * (stop - start) / (time.perf_counter() - began))
-        evaluated = self._evaluate() if stop == self._schedule.steps_per_epoch else None
-        return [
-            self._take(
-                i,
-                {name: getattr(measured, name)[i] for name in MEASURED},
-                evaluated and {name: values[i] for name, values in evaluated.items()},
-                stop,
-            )
-            for i in seeds
-        ]
-
-    def _evaluate(self) -> dict[str, np.ndarray]:
-        """What the weights of each seed make of its validation set and of known sequences."""
-        loss, accuracy = self._trainer.evaluate([x.data.validation for x in self._learners])
-        evaluated = {"val_loss": loss, "val_accuracy": accuracy}
-        if self._schedule.training_set:
-            known = [learner.data.known for learner in self._learners]
-            evaluated["training_set_loss"] = self._trainer.evaluate(known)[0]
-        return evaluated
-
-    def _take(
-        self, i: int, columns: dict[str, np.ndarray], row: dict[str, float] | None, stop: int
-    ) -> Progress:
-        """Put a chunk's measurements on record, and go on to the next or back."""
-        learner, record = self._learners[i], self._learners[i].record
-        is_good = np.isfinite(columns["loss"]) & np.isfinite(columns["grad_norm"])
-        count = len(is_good) if is_good.all() else int(is_good.argmin())
-        loss, norm = (float(np.median(columns[name])) for name in ("loss", "grad_norm"))
-        has_exploded = (
-            count < len(is_good)
-            or loss > self._schedule.max_loss
-            or bool(row and not np.isfinite(row["val_loss"]))
-        )
-        exploded_at = record.num_steps + count
-        if has_exploded and record.run.final.get("restarts", 0) < self._schedule.max_restarts:
-            self._go_back(i, exploded_at)
-        else:
-            record.add_steps({name: column[:count] for name, column in columns.items()})
-            if row and count == len(is_good):
-                record.end_epoch(learner.epoch, row)
-            if has_exploded:
-                record.run.status = "diverged"
-                record.run.final["diverged_at_step"] = exploded_at
-            else:
-                self._go_on(i, stop)
-        run = learner.record.run
-        return Progress(run, learner.record.num_steps, loss, norm, self._rates[-1], row is not None)
-
-    def _go_on(self, i: int, stop: int) -> None:
-        learner = self._learners[i]
-        learner.start = stop
-        if stop == self._schedule.steps_per_epoch:
-            learner.epoch, learner.start = learner.epoch + 1, 0
-            if learner.epoch <= self._schedule.epochs:
-                learner.data.next_epoch()
-        learner.good, learner.latest = learner.latest, self._snapshot(i)
-
-    def _go_back(self, i: int, exploded_at: int) -> None:
-        """Back to the last good state, and on from there at lower rates."""
-        learner = self._learners[i]
-        before = learner.record.run.final
-        self._return_to(i, learner.good)
-        self._trainer.cut_learning_rate(i, self._schedule.rate_cut)
-        learner.record.run.final |= {
-            "restarts": before.get("restarts", 0) + 1,
-            "restarted_at_steps": [*before.get("restarted_at_steps", []), exploded_at],
-            "learning_rate_factor": before.get("learning_rate_factor", 1) * self._schedule.rate_cut,
-        }
-        learner.good = learner.latest = self._snapshot(i)
-
-    def _snapshot(self, i: int) -> Snapshot:
-        learner = self._learners[i]
-        return Snapshot(
-            self._trainer.state(i),
-            learner.record.copy(),
-            learner.data.position,
-            learner.epoch,
-            learner.start,
-        )
-
-    def _return_to(self, i: int, snapshot: Snapshot) -> None:
-        learner = self._learners[i]
-        self._trainer.restore(i, snapshot.state)
-        learner.record = snapshot.record.copy()
-        learner.epoch, learner.start = snapshot.epoch, snapshot.start
-        learner.data.rewind(snapshot.position)
-
-    def test(self) -> None:
-        """Measure the loss on the test set, in parts as large as the validation set."""
-        if not self._schedule.test_samples:
-            return
-        size = self._schedule.val_samples
-        tests = [learner.data.test for learner in self._learners]
-        parts = [
-            [Batch(*(array[start : start + size] for array in test)) for test in tests]
-            for start in range(0, self._schedule.test_samples, size)
-        ]
-        losses = [self._trainer.evaluate(part)[0] for part in parts]
-        means = np.average(losses, axis=0, weights=[len(part[0].targets) for part in parts])
-        for learner, loss in zip(self._learners, means, strict=True):
-            if learner.record.run.status != "diverged":
-                learner.record.run.final["test_loss"] = loss
-
-    def finish(self, is_interrupted: bool = False) -> list[Run]:
-        """The runs, with what is known only at the end. ``seconds`` are those of all together."""
-        runs = [learner.record.finish() for learner in self._learners]
-        for run in runs:
-            if is_interrupted and run.status == "completed":
-                run.status = "interrupted"
-            run.seconds = time.perf_counter() - self._began
-            # The first chunk compiles.
-            run.steps_per_second = float(np.median(self._rates[1:] or self._rates or [0.0]))
-        return runs
+        loop.begin(library.make_trainer(recipe, weights), session.unfinished())
+        while loop.is_unfinished:
+            progress = loop.advance()
+            on_chunk(progress)
+            session.after_chunk(progress, loop.snapshots, loop.num_steps)
+        loop.test()
+    except KeyboardInterrupt as cause:
+        raise Interrupted(loop.finish(is_interrupted=True), cause) from None
+    runs = loop.finish()
+    session.finish(runs)
+    return runs

@@ -4,7 +4,6 @@ import math
 from dataclasses import dataclass
 
 
-
 @dataclass(frozen=True)
 class Schedule:
     """How long to train, and on how much.

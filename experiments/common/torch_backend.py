@@ -90,7 +90,6 @@ class TorchTrainer:
         )
         return value, accuracy
 
-
     def state(self, seed: int) -> State:
         """The seed's parameters, what its optimizer keeps of them, and the counts."""
         state = self._states[seed]

@@ -1,5 +1,6 @@
 """The batches of one seed, epoch by epoch: fresh samples, or a fixed training set reordered."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ class TrainingData:
     Attributes:
       validation: what every epoch ends with.
       test: what the run ends with, or None.
+      position: the generator's state before it drew this epoch, in JSON's types.
       known: as many training sequences as there are validation sequences, where training is on a
         fixed set: the loss on them, beside the validation loss, shows what was learnt by heart.
     """
@@ -23,29 +25,25 @@ class TrainingData:
         sample = recipe.task.sample
         self._sample, self._schedule = sample, schedule
         self._rng = np.random.default_rng([seed, 0])
-        self._training_set = schedule.training_set and sample(self._rng, schedule.training_set)
+        self._training_set: Batch | None = None
+        self.known: Batch | None = None
+        if schedule.training_set:
+            self._training_set = sample(self._rng, schedule.training_set)
+            self.known = Batch(*(array[: schedule.val_samples] for array in self._training_set))
         self.validation = sample(np.random.default_rng([seed, 1]), schedule.val_samples)
-        self.test = schedule.test_samples and sample(
-            np.random.default_rng([seed, 3]), schedule.test_samples
-        )
-        self.known = self._training_set and Batch(
-            *(array[: schedule.val_samples] for array in self._training_set)
-        )
-        self.rewind(self._rng.bit_generator.state)
+        self.test: Batch | None = None
+        if schedule.test_samples:
+            self.test = sample(np.random.default_rng([seed, 3]), schedule.test_samples)
+        self.next_epoch()
 
-    @property
-    def position(self) -> dict[str, Any]:
-        """The generator's state before it drew this epoch, in JSON's types."""
-        return self._position
-
-    def rewind(self, position: dict[str, Any]) -> None:
+    def rewind(self, position: Mapping[str, Any]) -> None:
         """Go to the epoch with this position."""
         self._rng.bit_generator.state = position
         self.next_epoch()
 
     def next_epoch(self) -> None:
         """Draw the next epoch."""
-        self._position = self._rng.bit_generator.state
+        self.position = self._rng.bit_generator.state
         shape = self._schedule.steps_per_epoch, self._schedule.batch_size
         if self._training_set:
             order = self._rng.permutation(len(self._training_set.inputs))

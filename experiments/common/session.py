@@ -1,0 +1,205 @@
+"""What all the runs of one command share: checkpoints, signals, and event files.
+
+A command trains its jobs (one method on one backend, from all seeds) in a fixed order. A checkpoint
+holds the runs of the jobs that are done and the snapshots of the one in training; a resumed command
+passes over the former and goes on with the latter.
+"""
+
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from experiments.common.checkpoints import Checkpoint, CheckpointFolder
+from experiments.common.events import EventFiles
+from experiments.common.records import Progress
+from experiments.common.results import Run, environment, plain, settings_of
+from experiments.common.snapshots import Snapshots, below, pack, pack_run, unpack, unpack_run
+
+
+@dataclass(frozen=True)
+class SessionOptions:
+    """Options of a command that change nothing about its results."""
+
+    checkpoint_dir: Path | None = None
+    """Folder to save checkpoints in; Ctrl-C and SIGTERM then save before they end the run."""
+    checkpoint_every: int = 500
+    """Steps between checkpoints, which are saved where a chunk of at most 500 steps ends."""
+    resume: bool = False
+    """Go on from the newest whole checkpoint in --checkpoint-dir."""
+    log_dir: Path | None = None
+    """Folder to write TensorBoard event files to."""
+
+    def __post_init__(self) -> None:
+        if self.checkpoint_every < 1:
+            raise ValueError(f"--checkpoint-every must be 1 or more, got {self.checkpoint_every}")
+        if self.resume and self.checkpoint_dir is None:
+            raise ValueError("--resume needs --checkpoint-dir, the folder to resume from")
+
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, which ends a run as Ctrl-C does."""
+
+
+class Session:
+    """A command in progress; in a ``with`` block it takes signals.
+
+    Args:
+      experiment: its name.
+      config: its dataclass, with SessionOptions as ``config.session`` if it takes any.
+      backends: the frameworks used.
+
+    Raises:
+      ValueError: a folder that cannot be used, nothing to resume, a checkpoint of other settings.
+    """
+
+    def __init__(self, experiment: str, config: Any, backends: Sequence[str]) -> None:
+        self.experiment, self.config, self.backends = experiment, config, backends
+        self.options = getattr(config, "session", SessionOptions())
+        self._done: list[tuple[Any, list[Run]]] = []
+        self._job: Any = None
+        self._resumed_job: Any = None
+        self._snapshots: list[Snapshots] = []
+        self._number = self._unsaved_steps = 0
+        self._signal: int | None = None
+        self._folder = None
+        if self.options.checkpoint_dir is not None:
+            self._folder = CheckpointFolder(self.options.checkpoint_dir, self.options.resume)
+        if self._folder is not None and self.options.resume:
+            self._resume(self._folder)
+        self._events = EventFiles(self.options.log_dir) if self.options.log_dir else None
+
+    @classmethod
+    def without_options(cls) -> "Session":
+        """A session that saves and shows nothing."""
+        return cls("", None, ())
+
+    def __enter__(self) -> "Session":
+        self._handlers = {number: signal.signal(number, self._on_signal) for number in SIGNALS}
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        if self._events:
+            self._events.close()
+        if self._folder:
+            self._folder.release()
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        """With checkpoints, wait for the end of the chunk; the second time do not wait."""
+        is_first = self._signal is None
+        self._signal = number
+        if self._folder is None or not is_first:
+            self._stop()
+
+    def _stop(self) -> None:
+        raise Terminated if self._signal == signal.SIGTERM else KeyboardInterrupt
+
+    def finished(self, runs: Sequence[Run]) -> list[Run] | None:
+        """The runs of the job that begins, as they were when it ended; None if it has not."""
+        self._job = {
+            "method": runs[0].method,
+            "backend": runs[0].backend,
+            "settings": plain(runs[0].settings),
+            "seeds": [run.seed for run in runs],
+        }
+        return next((done for job, done in self._done if job == self._job), None)
+
+    def unfinished(self) -> list[Snapshots] | None:
+        """The snapshots of the job that begins; None if it was not in training."""
+        return self._snapshots if self._job == self._resumed_job else None
+
+    def after_chunk(
+        self, progress: Sequence[Progress], snapshots: Sequence[Snapshots], num_steps: int
+    ) -> None:
+        """Save if it is time, or a signal has come, which then ends the run.
+
+        Args:
+          progress: of the seeds trained.
+          snapshots: of all seeds.
+          num_steps: the steps in the chunk.
+
+        Raises:
+          NotWritten: the checkpoint could not be saved.
+          KeyboardInterrupt: Ctrl-C, or as Terminated SIGTERM, after the checkpoint was saved.
+        """
+        if self._events:
+            self._events.add(progress)
+        self._unsaved_steps += num_steps
+        if self._unsaved_steps >= self.options.checkpoint_every or self._signal:
+            self._save(snapshots)
+        if self._signal:
+            self._stop()
+
+    def finish(self, runs: Sequence[Run]) -> None:
+        """Note the runs of the job, which has ended."""
+        self._done.append((self._job, list(runs)))
+        self._save()
+
+    def _save(self, snapshots: Sequence[Snapshots] = ()) -> None:
+        self._unsaved_steps = 0
+        if self._folder is None:
+            return
+        state, columns, info = pack(snapshots)
+        records = {f"current/{name}": column for name, column in columns.items()}
+        done = [
+            [job, [pack_run(run, f"done/{i}/{j}", records) for j, run in enumerate(runs)]]
+            for i, (job, runs) in enumerate(self._done)
+        ]
+        progress = {
+            "experiment": self.experiment,
+            "config": self._settings(),
+            "environment": environment(self.backends),
+            "done": done,
+            "job": self._job if snapshots else None,
+            "snapshots": info,
+        }
+        self._number += 1
+        by_orbax = self._job["backend"] == "jax" and bool(state)
+        self._folder.save(self._number, Checkpoint(state, records, progress), by_orbax)
+
+    def _resume(self, folder: CheckpointFolder) -> None:
+        self._number, (state, records, progress) = folder.load()
+        self._compare(progress)
+        self._done = [
+            (job, [unpack_run(run, records, f"done/{i}/{j}") for j, run in enumerate(runs)])
+            for i, (job, runs) in enumerate(progress["done"])
+        ]
+        self._resumed_job = progress["job"]
+        self._snapshots = unpack(state, below("current", records), progress["snapshots"])
+
+    def _compare(self, progress: dict[str, Any]) -> None:
+        """ValueError unless a checkpoint is of this command; a warning for another environment."""
+        folder = self.options.checkpoint_dir
+        if progress["experiment"] != self.experiment:
+            raise ValueError(f"{folder} is of {progress['experiment']}, not of {self.experiment}")
+        theirs, ours = progress["config"], self._settings()
+        differences = [
+            f"--{name.replace('_', '-')} {theirs.get(name)}, not {ours.get(name)}"
+            for name in sorted({*theirs, *ours})
+            if theirs.get(name) != ours.get(name)
+        ]
+        if differences:
+            raise ValueError(f"{folder} was made with {'; '.join(differences)}")
+        theirs, ours = progress["environment"], plain(environment(self.backends))
+        changed = [
+            f"{name} {theirs.get(name)}, now {ours[name]}"
+            for name in ours
+            if name != "commit" and theirs.get(name) != ours[name]
+        ]
+        if changed:
+            message = f"the checkpoint was made with {'; '.join(changed)}: not bit for bit the same"
+            print(f"warning: {message}", file=sys.stderr)
+
+    def _settings(self) -> dict[str, Any]:
+        """The options that decide about results."""
+        settings = plain(settings_of(self.config))
+        settings.pop("out", None)
+        return settings
