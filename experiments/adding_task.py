@@ -53,8 +53,8 @@ SWEEPS: dict[str, list[dict[str, Any]]] = {
     ],
     "sweep_clip": [*({**SGD, "clip_norm": clip} for clip in (1.0, 10.0, 100.0, 0.0)), ADAM],
 }
-# A chunk of steps has exploded when the median of its losses is so many times the baseline. Those of
-# runs that learn start at about 4 times it and fall; those of runs that explode pass 1e6 at once.
+# A chunk of steps has exploded when the median of its losses is so many times the baseline. Where
+# runs learn it starts at about the baseline and falls; where they explode it passes 1e6 at once.
 EXPLODED = 100.0
 MAX_RESTARTS = 10
 

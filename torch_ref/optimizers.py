@@ -24,8 +24,19 @@ def sgd(model: nn.Module, lr: float, recurrent_lr: float | None = None) -> torch
 
 
 def adam(model: nn.Module, lr: float, recurrent_lr: float | None = None) -> torch.optim.Adam:
-    """torch.optim.Adam, W_hh at a rate of its own if one is given."""
-    return torch.optim.Adam(_groups(model, recurrent_lr), lr, fused=True)
+    """torch.optim.Adam, W_hh at a rate of its own if one is given.
+
+    Its means are there from the start, where torch makes them in the first step, so that the state
+    to be saved has the same parts at all times.
+    """
+    optimizer = torch.optim.Adam(_groups(model, recurrent_lr), lr, fused=True)
+    for param in trainable(model):
+        optimizer.state[param] = {
+            "step": torch.zeros([], device=param.device),
+            "exp_avg": torch.zeros_like(param),
+            "exp_avg_sq": torch.zeros_like(param),
+        }
+    return optimizer
 
 
 def cut_learning_rate(optimizer: torch.optim.Optimizer, factor: float) -> None:

@@ -8,9 +8,9 @@
       progress.json              everything else
       checksums.json             SHA-256 of each file above, and in its first line of itself
 
-A checkpoint is written under another name and renamed when whole; only then is an older one removed.
-Two are kept, so that a damaged one has another to fall back to. (Nothing calls fsync: after a power
-cut the checksums tell what had reached the disk.)
+A checkpoint is written under another name and renamed when whole; only then is an older one
+removed. Two are kept, so that a damaged one has another to fall back to. (No fsync: after
+a power cut the checksums tell what had reached the disk.)
 """
 
 import fcntl

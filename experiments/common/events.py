@@ -1,4 +1,4 @@
-"""TensorBoard event files: one folder a run, with its loss, gradient norm and speed as it trains."""
+"""TensorBoard event files: a folder for each run, with its loss, gradient norm and speed."""
 
 from collections.abc import Sequence
 from pathlib import Path
