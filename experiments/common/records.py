@@ -61,7 +61,7 @@ class Record:
         count = len(measured["loss"])
         new = {"step": np.arange(self.num_steps, self.num_steps + count)}
         new |= {name: measured[name] for name in STEPS}
-        self.points = _joined(self.points, new)
+        self.points = _in_buckets(_joined(self.points, new), self.width)
         self.num_steps += count
         while len(self.points["step"]) > MAX_POINTS:
             self.width *= 2
