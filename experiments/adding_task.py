@@ -40,9 +40,9 @@ PRESETS: dict[str, dict[str, Any]] = {
     # The budgets that were published for T = 150; --clip-norm 10 and 100 are the other two of SGD.
     "sgd": {"preset": "sgd", **SGD, "clip_norm": 1.0, "epochs": 440},
     "adam": {"preset": "adam", **ADAM, "epochs": 147},
-    "sweep": {"sweep": True, "epochs": 6, "seeds": 3},
-    "sweep_scale": {"sweep_scale": True, "epochs": 4, "seeds": 3},
-    "sweep_clip": {"sweep_clip": True, "epochs": 6, "seeds": 3},
+    "sweep": {"sweep": True, "epochs": 6, "seeds": 2},
+    "sweep_scale": {"sweep_scale": True, "epochs": 3, "seeds": 2},
+    "sweep_clip": {"sweep_clip": True, "epochs": 6, "seeds": 2},
 }
 SWEEPS: dict[str, list[dict[str, Any]]] = {
     "sweep": [{"seq_len": length} for length in (150, 200, 300, 400)],
