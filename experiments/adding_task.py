@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from experiments.adding_task_figures import draw
+from experiments.adding_task_figures import draw, label
 from experiments.common import cli, report
 from experiments.common.recipe import Recipe, Weights, load_backend
 from experiments.common.results import Run
@@ -57,6 +57,12 @@ SWEEPS: dict[str, list[dict[str, Any]]] = {
 # runs learn it starts at about the baseline and falls; where they explode it passes 1e6 at once.
 EXPLODED = 100.0
 MAX_RESTARTS = 10
+COLUMNS = {  # of the table printed in the end
+    "test loss": "test_loss",
+    "val loss": "val_loss",
+    "grad norm max": "grad_norm_max",
+    "spectral norm": "spectral_norm",
+}
 
 
 @dataclass(frozen=True)
@@ -235,16 +241,8 @@ def train(config: AddingTaskConfig, session: Session) -> list[Run]:
             if config.backend == "both":
                 initial = load_backend("jax").initial_weights
                 weights = [initial(recipe, seed) for seed in seeds]
-            words = [
-                method,
-                *(
-                    f"{name} {value:g}"
-                    for name, value in settings.items()
-                    if not isinstance(value, str)
-                ),
-            ]
-            label = f"{' '.join(words)} ({backend})"
-            with report.progress(label, config.schedule) as on_chunk:
+            name = f"{label(method, settings, vars(config))} ({backend})"
+            with report.progress(name, config.schedule) as on_chunk:
                 runs += train_runs(
                     method,
                     recipe,
@@ -265,7 +263,8 @@ def execute(config: AddingTaskConfig) -> None:
     out, session = cli.prepare("adding_task", config, config.backends, config.folder)
 
     def print_runs(runs: list[Run]) -> None:
-        report.print_table("Adding problem", runs, AddingTask(2).baseline)
+        name = lambda run: label(run.method, run.settings, vars(config))  # noqa: E731
+        report.print_table("Adding problem", runs, AddingTask(2).baseline, COLUMNS, name)
 
     report.measure_and_write(out, session, lambda: train(config, session), draw, print_runs)
 

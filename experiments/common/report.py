@@ -2,7 +2,7 @@
 
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,6 +20,13 @@ from experiments.common.session import SIGNALS, Session
 
 # A pipe or a log file has no width of its own; the table needs this one.
 console = Console(highlight=False, width=None if sys.stdout.isatty() else 130)
+
+COLUMNS = {
+    "val loss": "val_loss",
+    "accuracy": "val_accuracy",
+    "grad norm max": "grad_norm_max",
+    "spectral norm": "spectral_norm",
+}
 
 
 def measure_and_write(
@@ -90,13 +97,14 @@ def progress(label: str, schedule: Schedule) -> Iterator[Callable[[Sequence[Prog
 
         def show(progress: Sequence[Progress]) -> None:
             live = progress[0]
+            restarts = live.run.final.get("restarts", 0)
             epoch = f"epoch {-(-live.step // schedule.steps_per_epoch)}/{schedule.epochs}"
             if live.run.status == "diverged":
                 latest = f"{epoch}  diverged"
             else:
                 latest = (
                     f"{epoch}  loss {live.loss:.4f}  grad norm {live.grad_norm:.3g}  "
-                    f"{live.steps_per_second:.0f} steps/s{_restarts(live.run)}"
+                    f"{live.steps_per_second:.0f} steps/s{_restarts(restarts)}"
                 )
             bar.update(task, completed=live.step, latest=latest)
             if not console.is_terminal and (live.epoch_ended or live.run.status == "diverged"):
@@ -107,9 +115,9 @@ def progress(label: str, schedule: Schedule) -> Iterator[Callable[[Sequence[Prog
 
 def _last_epoch(live: Progress, epoch: str) -> str:
     """What a line says at the end of an epoch."""
-    history = live.run.history
+    history, restarts = live.run.history, live.run.final.get("restarts", 0)
     if live.run.status == "diverged" or not history["epoch"]:
-        return f"{epoch}  {live.run.status}{_restarts(live.run)}"
+        return f"{epoch}  {live.run.status}{_restarts(restarts)}"
     accuracy = history["val_accuracy"][-1]
     parts = [
         epoch,
@@ -118,27 +126,43 @@ def _last_epoch(live: Progress, epoch: str) -> str:
         f"grad norm {history['grad_norm_max'][-1]:.3g}",
         f"{live.steps_per_second:.0f} steps/s",
     ]
-    return "  ".join(part for part in parts if part) + _restarts(live.run)
+    return "  ".join(part for part in parts if part) + _restarts(restarts)
 
 
-def _restarts(run: Run) -> str:
-    count = run.final.get("restarts", 0)
+def _restarts(count: int) -> str:
     return f"  {count} restart{'s' if count > 1 else ''}" if count else ""
 
 
-def print_table(title: str, runs: Sequence[Run], baseline: float) -> None:
-    """Each method's final figures, mean ± standard deviation over its seeds."""
+def print_table(
+    title: str,
+    runs: Sequence[Run],
+    baseline: float,
+    columns: Mapping[str, str] = COLUMNS,
+    label: Callable[[Run], str] = lambda run: run.method,
+) -> None:
+    """Each method's final figures, mean ± standard deviation over its seeds.
+
+    Args:
+      title: above the table.
+      runs: what to show; those of one label and backend are seeds of one another.
+      baseline: the loss of the best answer that remembers nothing.
+      columns: heading → quantity in ``run.final``.
+      label: what a run is called.
+    """
     table = Table(title=title, title_justify="left")
     table.add_column("method", no_wrap=True)
-    headings = ("val loss", "accuracy", "grad norm max", "spectral norm", "steps/s")
-    for heading in headings:
+    for heading in (*columns, "steps/s"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("status", no_wrap=True)
-    names = ("val_loss", "val_accuracy", "grad_norm_max", "spectral_norm")
-    for (method, backend), group in by_method(runs).items():
-        cells = [_mean_and_spread([run.final.get(name, np.nan) for run in group]) for name in names]
-        speed = f"{group[0].steps_per_second:.0f}"
-        table.add_row(f"{method} ({backend})", *cells, speed, _status(group))
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        groups.setdefault(f"{label(run)} ({run.backend})", []).append(run)
+    for name, group in groups.items():
+        cells = [
+            _mean_and_spread([run.final.get(quantity, np.nan) for run in group])
+            for quantity in columns.values()
+        ]
+        table.add_row(name, *cells, f"{group[0].steps_per_second:.0f}", _status(group))
     table.add_row("memoryless baseline", f"{baseline:.4f}")
     console.print(table)
 
@@ -150,14 +174,6 @@ def print_written(out: Path, names: Sequence[str]) -> None:
         console.print(f"wrote {path.relative_to(Path.cwd()) if _is_below_cwd(path) else path}")
 
 
-def by_method(runs: Sequence[Run]) -> dict[tuple[str, str], list[Run]]:
-    """The runs of each (method, backend), in the order in which they ran."""
-    groups: dict[tuple[str, str], list[Run]] = {}
-    for run in runs:
-        groups.setdefault((run.method, run.backend), []).append(run)
-    return groups
-
-
 def _mean_and_spread(values: Sequence[float]) -> str:
     finite = np.array([value for value in values if np.isfinite(value)])
     if not len(finite):
@@ -167,14 +183,16 @@ def _mean_and_spread(values: Sequence[float]) -> str:
 
 
 def _status(group: Sequence[Run]) -> str:
+    restarts = sum(run.final.get("restarts", 0) for run in group)
     counts: dict[str, int] = {}
     for run in group:
         counts[run.status] = counts.get(run.status, 0) + 1
-    if len(group) > 1:
-        return ", ".join(f"{count} {status}" for status, count in counts.items())
-    run = group[0]
-    step = run.final.get("diverged_at_step")
-    return f"diverged at step {step}" if run.status == "diverged" else run.status
+    status = ", ".join(f"{count} {status}" for status, count in counts.items())
+    if len(group) == 1:
+        step = group[0].final.get("diverged_at_step")
+        is_diverged = group[0].status == "diverged"
+        status = f"diverged at step {step}" if is_diverged else group[0].status
+    return status + _restarts(restarts)
 
 
 def _is_below_cwd(path: Path) -> bool:
