@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from experiments.common import figures
 from jaxrnn.tasks import AddingTask
@@ -49,12 +49,13 @@ def draw(results: dict, out: Path) -> list[str]:
     overfitting.axline((baseline, baseline), slope=1, color="0.35", linewidth=1.0)
     loss.set(title="Validation loss", xlabel="epoch", ylabel="mean squared error", yscale="log")
     overfitting.set(
-        title="Does it overfit? Above the line, it would",
+        title="Nothing overfits that stays on the line",
         xlabel="loss on training sequences",
         ylabel="validation loss",
         xscale="log",
         yscale="log",
     )
+    overfitting.xaxis.set_minor_formatter(NullFormatter())
     grad_norm.set(title="Largest gradient norm, unclipped", xlabel="epoch", yscale="log")
     spectral_norm.set(title="Spectral norm of W_hh", xlabel="epoch", yscale="log")
     for panel in (loss, grad_norm, spectral_norm):

@@ -16,6 +16,7 @@ a power cut the checksums tell what had reached the disk.)
 import fcntl
 import hashlib
 import json
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -57,23 +58,25 @@ class CheckpointFolder:
 
     def __init__(self, folder: Path, to_resume: bool) -> None:
         self.folder = folder
+        if to_resume and not self.numbers():
+            raise ValueError(f"{folder} holds no checkpoint to resume from")
         try:
-            if to_resume and not self.numbers():
-                raise ValueError(f"{folder} holds no checkpoint to resume from")
             folder.mkdir(parents=True, exist_ok=True)
-            self._lock = open(folder / LOCK, "a")  # noqa: SIM115 — until the process ends
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ValueError(f"another run is writing to {folder}") from None
+            names = {path.name for path in folder.iterdir()} - {LOCK, UNFINISHED}
+            if names and not to_resume:
+                raise ValueError(f"{folder} is not empty: add --resume, or name another folder")
+            self._lock = os.open(folder / LOCK, os.O_CREAT | os.O_RDWR)
         except OSError as error:
             raise ValueError(f"{folder} cannot be used ({error.strerror})") from None
-        others = [path.name for path in folder.iterdir() if not _is_ours(path)]
-        if not to_resume and (self.numbers() or others):
-            raise ValueError(f"{folder} is not empty: add --resume, or name another folder")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self.release()
+            raise ValueError(f"another run is writing to {folder}") from None
 
     def release(self) -> None:
         """Let others write to the folder."""
-        self._lock.close()
+        os.close(self._lock)
 
     def numbers(self) -> list[int]:
         """The numbers of the checkpoints, the newest first."""
@@ -198,10 +201,6 @@ def _load_by_orbax(path: Path) -> dict[str, np.ndarray]:
 
     with ocp.PyTreeCheckpointer() as checkpointer:
         return flatten_dict(checkpointer.restore(path.absolute()), sep="/")
-
-
-def _is_ours(path: Path) -> bool:
-    return path.name in (LOCK, UNFINISHED) or path.name.startswith("checkpoint-")
 
 
 def _item(value: Any) -> Any:

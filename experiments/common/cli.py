@@ -49,10 +49,9 @@ def run(
     try:
         execute(parse(config_class, presets or {}, arguments))
     except (Interrupted, KeyboardInterrupt) as stop:
-        cause = stop.cause if isinstance(stop, Interrupted) else stop
-        is_terminated = isinstance(cause, Terminated)
-        print("terminated" if is_terminated else "interrupted", file=sys.stderr)
-        sys.exit(143 if is_terminated else 130)
+        by_sigterm = getattr(stop, "is_terminated", isinstance(stop, Terminated))
+        print("terminated" if by_sigterm else "interrupted", file=sys.stderr)
+        sys.exit(143 if by_sigterm else 130)
     except NotWritten as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)

@@ -96,7 +96,7 @@ def progress(label: str, schedule: Schedule) -> Iterator[Callable[[Sequence[Prog
         task = bar.add_task(label, total=steps, latest="compiling")
 
         def show(progress: Sequence[Progress]) -> None:
-            live = progress[0]
+            live = next((one for one in progress if one.run.status != "diverged"), progress[0])
             restarts = live.run.final.get("restarts", 0)
             epoch = f"epoch {-(-live.step // schedule.steps_per_epoch)}/{schedule.epochs}"
             if live.run.status == "diverged":

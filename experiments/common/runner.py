@@ -8,16 +8,16 @@ from experiments.common.recipe import Recipe, Weights, load_backend
 from experiments.common.records import Progress
 from experiments.common.results import Run
 from experiments.common.schedule import Schedule
-from experiments.common.session import Session
+from experiments.common.session import Session, Terminated
 from experiments.common.training_loop import TrainingLoop
 
 
 class Interrupted(Exception):  # noqa: N818 — Ctrl-C is not an error
     """Ctrl-C or SIGTERM, after what was measured had been put into the runs that this carries."""
 
-    def __init__(self, runs: list[Run], cause: KeyboardInterrupt) -> None:
-        super().__init__("interrupted")
-        self.runs, self.cause = runs, cause
+    def __init__(self, runs: list[Run], is_terminated: bool = False) -> None:
+        super().__init__("terminated" if is_terminated else "interrupted")
+        self.runs, self.is_terminated = runs, is_terminated
 
 
 @contextmanager
@@ -26,9 +26,9 @@ def interruptible(runs: list[Run]) -> Iterator[None]:
     try:
         yield
     except Interrupted as interrupted:
-        raise Interrupted([*runs, *interrupted.runs], interrupted.cause) from None
-    except KeyboardInterrupt as cause:
-        raise Interrupted(runs, cause) from None
+        raise Interrupted([*runs, *interrupted.runs], interrupted.is_terminated) from None
+    except KeyboardInterrupt as stop:
+        raise Interrupted(runs, isinstance(stop, Terminated)) from None
 
 
 def train_runs(
@@ -77,8 +77,9 @@ def train_runs(
             on_chunk(progress)
             session.after_chunk(progress, loop.snapshots, loop.num_steps)
         loop.test()
-    except KeyboardInterrupt as cause:
-        raise Interrupted(loop.finish(is_interrupted=True), cause) from None
+    except KeyboardInterrupt as stop:
+        runs = loop.finish(is_interrupted=True)
+        raise Interrupted(runs, isinstance(stop, Terminated)) from None
     runs = loop.finish()
     session.finish(runs)
     return runs

@@ -105,7 +105,7 @@ class FakeBackend:
     def __init__(self, num_seeds=1, spoil=lambda epoch, columns: None, val_loss=None):
         self.num_seeds, self.spoil, self.epoch = num_seeds, spoil, 0
         self.val_loss = val_loss or (lambda epoch: np.full(num_seeds, 0.5 / epoch))
-        self.batches, self.validation, self.weights = [], [], None
+        self.batches, self.validation, self.weights, self.cuts = [], [], None, []
 
     def initial_weights(self, recipe, seed):
         return {"seed": seed}
@@ -117,7 +117,8 @@ class FakeBackend:
     def train(self, batches):
         self.batches.append(batches)
         self.epoch += 1
-        shape = self.num_seeds, len(batches[0].inputs)
+        batch = next(batch for batch in batches if batch is not None)
+        shape = self.num_seeds, len(batch.inputs)
         numbers = np.arange(shape[1]) + (self.epoch - 1) * shape[1]
         columns = Measurements(
             loss=np.full(shape, 1 / self.epoch),
@@ -128,6 +129,15 @@ class FakeBackend:
         )
         self.spoil(self.epoch, columns)
         return columns
+
+    def state(self, seed):
+        return {"epoch": np.array(self.epoch)}
+
+    def restore(self, seed, state):
+        self.epoch = int(state["epoch"])
+
+    def cut_learning_rate(self, seed, factor):
+        self.cuts.append((seed, factor))
 
     def evaluate(self, batches):
         self.validation.append(batches)

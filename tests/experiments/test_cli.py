@@ -15,6 +15,7 @@ from experiments.benchmark import BenchmarkConfig
 from experiments.common import cli, report
 from experiments.common.results import NotWritten
 from experiments.common.runner import Interrupted
+from experiments.common.session import SessionOptions
 from experiments.copy_task import PRESETS, CopyTaskConfig
 from experiments.gradient_spikes import GradientSpikesConfig
 from experiments.retractions import RetractionsConfig
@@ -198,6 +199,11 @@ def test_a_preset_is_defaults_that_options_override():
     assert parse("") == CopyTaskConfig()
 
 
+def prepare(out, **session):
+    config = CopyTaskConfig(out=out, session=SessionOptions(**session))
+    return cli.prepare("copy_task", config, ["jax"], Path("copy_task/custom"))[0]
+
+
 @pytest.mark.parametrize(
     "name", ["file", "file/below", "link", "link/below", "/proc/x", "a" * 300, f"a/{'b' * 300}/c"]
 )
@@ -206,7 +212,7 @@ def test_a_folder_that_cannot_be_is_refused(capsys, monkeypatch, tmp_path, name)
     Path("file").touch()
     Path("link").symlink_to("nowhere")
     with pytest.raises(SystemExit) as caught:
-        cli.prepare_out(Path(name), Path("default"))
+        prepare(Path(name))
     assert caught.value.code == 2
     assert f"--out {name}: not a folder that can be written to" in capsys.readouterr().err
     assert sorted(os.listdir()) == ["file", "link"]
@@ -220,19 +226,17 @@ def test_a_folder_without_permission_is_refused_and_removed(capsys, monkeypatch,
     (tmp_path / "there").mkdir()
     for name in ("there", "there/new/deep"):
         with pytest.raises(SystemExit) as caught:
-            cli.prepare_out(tmp_path / name, Path("default"))
+            prepare(tmp_path / name)
         assert caught.value.code == 2
         assert "Permission denied" in capsys.readouterr().err
     assert list(tmp_path.rglob("*")) == [tmp_path / "there"]
 
 
 def test_a_folder_is_made_with_its_parents(monkeypatch, tmp_path):
-    assert cli.prepare_out(tmp_path / "new/deep", Path("default")) == tmp_path / "new/deep"
+    assert prepare(tmp_path / "new/deep") == tmp_path / "new/deep"
     assert list((tmp_path / "new/deep").iterdir()) == []
     monkeypatch.setattr(cli, "ROOT", tmp_path)
-    assert cli.prepare_out(None, Path("copy_task/custom")).relative_to(tmp_path) == Path(
-        "figures/copy_task/custom"
-    )
+    assert prepare(None).relative_to(tmp_path) == Path("figures/copy_task/custom")
 
 
 @pytest.mark.usefixtures("two_devices")

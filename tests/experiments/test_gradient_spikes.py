@@ -11,7 +11,7 @@ from experiments.copy_task import PRESETS, CopyTaskConfig
 from experiments.gradient_spikes import METHODS, SETTINGS, GradientSpikesConfig, execute
 
 
-def train_nothing(method, recipe, schedule, seeds, settings, on_epoch):
+def train_nothing(method, recipe, schedule, seeds, settings, session, on_chunk):
     """Stands for train_runs: the second seed has diverged before anything was measured."""
     finals = [{"grad_norm_max": 3.0, "spectral_norm_max": 2.0}, {"diverged_at_step": 0}]
     return [
@@ -63,9 +63,9 @@ def test_the_table_shows_the_largest_of_all_seeds(capsys):
 def test_ctrl_c_keeps_what_was_measured_and_under_which_setting(monkeypatch, tmp_path, position):
     calls = []
 
-    def interrupted_later(method, recipe, schedule, seeds, settings, on_epoch):
+    def interrupted_later(method, recipe, schedule, seeds, settings, session, on_chunk):
         calls.append(method)
-        runs = train_nothing(method, recipe, schedule, seeds, settings, on_epoch)
+        runs = train_nothing(method, recipe, schedule, seeds, settings, session, on_chunk)
         if len(calls) > position:
             raise Interrupted(runs)
         return runs

@@ -7,8 +7,11 @@ import pytest
 from experiment_support import load, words
 
 from experiments.common import report
+from experiments.common.records import Progress
 from experiments.common.results import NotWritten, Run
 from experiments.common.runner import Interrupted
+from experiments.common.schedule import Schedule
+from experiments.common.session import Session
 from experiments.retractions import RetractionsConfig
 
 
@@ -19,14 +22,23 @@ def trained(method="qr", seed=0, val_loss=0.25, **fields):
 
 
 def test_progress_off_a_terminal_is_plain_lines(capsys):
-    with report.progress("qr (jax)", epochs=20) as show:
-        show(trained())
-        show(trained(val_loss=np.float32(0.125)))
-        show(trained(status="diverged"))
+    def progress(step, run, epoch_ended=True):
+        return [Progress(run, step, 0.5, 1.0, 99.6, epoch_ended)]
+
+    schedule = Schedule(epochs=20, steps_per_epoch=4, batch_size=1, val_samples=1)
+    adding = trained()
+    adding.history["val_accuracy"], adding.final["restarts"] = [np.nan], 2
+    with report.progress("qr (jax)", schedule) as show:
+        show(progress(2, trained(), epoch_ended=False))
+        show(progress(4, trained()))
+        show(progress(8, trained(val_loss=np.float32(0.125))))
+        show(progress(12, adding))
+        show(progress(13, trained(status="diverged"), epoch_ended=False))
     assert capsys.readouterr().out.splitlines() == [
-        "qr (jax)  epoch 1/20  val loss 0.2500  accuracy 0.500  grad norm 2",
-        "qr (jax)  epoch 2/20  val loss 0.1250  accuracy 0.500  grad norm 2",
-        "qr (jax)  epoch 3/20  diverged",
+        "qr (jax)  epoch 1/20  val loss 0.2500  accuracy 0.500  grad norm 2  100 steps/s",
+        "qr (jax)  epoch 2/20  val loss 0.1250  accuracy 0.500  grad norm 2  100 steps/s",
+        "qr (jax)  epoch 3/20  val loss 0.2500  grad norm 2  100 steps/s  2 restarts",
+        "qr (jax)  epoch 4/20  diverged",
     ]
 
 
@@ -74,9 +86,8 @@ def measure_and_write(out, measure):
     said = []
     config = RetractionsConfig(seeds=1)
     try:
-        report.measure_and_write(
-            out, "x", config, [], measure, draw, lambda runs: said.append(len(runs))
-        )
+        session = Session("x", config, [])
+        report.measure_and_write(out, session, measure, draw, lambda runs: said.append(len(runs)))
     except Exception as error:
         said.append(type(error))
     return said
@@ -101,7 +112,7 @@ def test_files_come_before_the_table(tmp_path, capsys):
 )
 def test_ctrl_c_writes_what_was_measured_or_nothing(tmp_path, runs, said):
     def measure():
-        raise Interrupted(runs)
+        raise Interrupted(runs, KeyboardInterrupt())
 
     (tmp_path / "results.json").write_text("old")
     assert measure_and_write(tmp_path, measure) == said

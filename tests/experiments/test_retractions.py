@@ -102,7 +102,7 @@ def parts(monkeypatch, interrupted=None):
         steps = {"step": np.arange(3)} | {name: np.ones(3) for name in names}
         return Run("qr", "jax", 0, {"part": "single steps"}, steps=steps)
 
-    def train_runs(name, recipe, schedule, seeds, settings, on_epoch):
+    def train_runs(name, recipe, schedule, seeds, settings, session, on_chunk):
         runs = [Run(name, "jax", seed, dict(settings)) for seed in seeds]
         recipes[name] = recipe
         for run in runs:

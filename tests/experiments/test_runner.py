@@ -6,7 +6,9 @@ from experiment_support import FakeBackend, ctrl_c, small
 
 from experiments.common import runner
 from experiments.common.recipe import load_backend
-from experiments.common.runner import HISTORY, Interrupted, Schedule, interruptible, train_runs
+from experiments.common.records import HISTORY
+from experiments.common.runner import Interrupted, interruptible, train_runs
+from experiments.common.schedule import Schedule
 
 SCHEDULE = Schedule(epochs=3, steps_per_epoch=4, batch_size=5, val_samples=6)
 
@@ -15,14 +17,18 @@ SCHEDULE = Schedule(epochs=3, steps_per_epoch=4, batch_size=5, val_samples=6)
 def fake(monkeypatch):
     """A function that trains on a FakeBackend made of its keywords; also returns the backend."""
 
-    def train(method="qr", seeds=(0,), schedule=SCHEDULE, backend="jax", on_epoch=None, **spoilt):
+    def train(method="qr", seeds=(0,), schedule=SCHEDULE, backend="jax", on_chunk=None, **spoilt):
         trainer = FakeBackend(len(seeds), **spoilt)
         monkeypatch.setattr(runner, "load_backend", lambda name: trainer)
         recipe = small().recipe(method)
-        on_epoch = on_epoch or (lambda run: None)
-        return train_runs(method, recipe, schedule, seeds, backend, on_epoch=on_epoch), trainer
+        on_chunk = on_chunk or (lambda progress: None)
+        return train_runs(method, recipe, schedule, seeds, backend, on_chunk=on_chunk), trainer
 
     return train
+
+
+def seeds(progress):
+    return [live.run.seed for live in progress]
 
 
 def lengths(columns):
@@ -81,7 +87,7 @@ def test_a_seed_that_diverges_stops_and_the_others_go_on(fake, column, value):
             getattr(columns, column)[1, 2:] = value
 
     shown = []
-    runs, trainer = fake(seeds=(5, 6), spoil=spoil, on_epoch=lambda run: shown.append(run.seed))
+    runs, trainer = fake(seeds=(5, 6), spoil=spoil, on_chunk=lambda live: shown.append(seeds(live)))
     good, bad = runs
     assert (good.status, good.history["epoch"]) == ("completed", [1, 2, 3])
     assert "diverged_at_step" not in good.final
@@ -91,7 +97,7 @@ def test_a_seed_that_diverges_stops_and_the_others_go_on(fake, column, value):
     assert bad.final["val_loss"] == 0.5
     assert bad.final["grad_norm_max"] == 5
     assert trainer.epoch == 3
-    assert shown == [5, 5, 5]
+    assert shown == [[5, 6], [5, 6], [5]]
 
 
 def test_training_ends_when_every_seed_has_diverged(fake):
@@ -99,13 +105,13 @@ def test_training_ends_when_every_seed_has_diverged(fake):
         columns.loss[epoch - 1, 0] = np.nan
 
     shown = []
-    runs, trainer = fake(seeds=(0, 1), spoil=spoil, on_epoch=lambda run: shown.append(run.seed))
+    runs, trainer = fake(seeds=(0, 1), spoil=spoil, on_chunk=lambda live: shown.append(seeds(live)))
     assert trainer.epoch == 2
     assert [run.final["diverged_at_step"] for run in runs] == [0, 4]
     assert [len(run.steps["step"]) for run in runs] == [0, 4]
     assert lengths(runs[0].history) == {0}
     assert "val_loss" not in runs[0].final
-    assert shown == [1, 0]
+    assert shown == [[0, 1], [1]]
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -120,7 +126,7 @@ def test_a_validation_loss_that_is_not_finite_is_divergence(fake, value):
 
 @pytest.mark.parametrize(
     ("place", "epochs"),
-    [("initial_weights", 0), ("make_trainer", 0), ("train", 1), ("evaluate", 1), ("on_epoch", 2)],
+    [("initial_weights", 0), ("make_trainer", 0), ("train", 1), ("evaluate", 1), ("on_chunk", 2)],
 )
 def test_ctrl_c_keeps_the_epochs_that_ended(fake, monkeypatch, place, epochs):
     def interrupt(run_or_self, *_):
@@ -129,8 +135,8 @@ def test_ctrl_c_keeps_the_epochs_that_ended(fake, monkeypatch, place, epochs):
 
     count = []
     options = {}
-    if place == "on_epoch":
-        options["on_epoch"] = interrupt
+    if place == "on_chunk":
+        options["on_chunk"] = interrupt
     else:
         original = getattr(FakeBackend, place)
 
@@ -159,32 +165,12 @@ def test_ctrl_c_leaves_a_diverged_seed_diverged(fake):
     assert [run.status for run in caught.value.runs] == ["diverged", "interrupted"]
 
 
-def test_ctrl_c_while_an_epoch_is_added_leaves_no_half_row():
-    class Interrupting(list):
-        def append(self, item):
-            raise KeyboardInterrupt
-
-    run = runner.Run("qr", "jax", 0)
-    record = runner._Record(run)
-    batch = small().task.sample(np.random.default_rng(0), 4, 1)
-    columns = {name: column[0] for name, column in FakeBackend().train([batch])._asdict().items()}
-    record.add(1, columns, 0.5, 0.5)
-    run.history["train_accuracy"] = Interrupting(run.history["train_accuracy"])
-    with pytest.raises(KeyboardInterrupt):
-        record.add(2, columns, 0.25, 0.5)
-    record.columns["grad_norm"].append(columns["grad_norm"])
-    record.finish(0.0, [])
-    assert lengths(run.history) == {1}
-    assert lengths(run.steps) == {2 * 4}
-    assert run.final["val_loss"] == 0.5
-
-
 def test_interrupted_carries_earlier_runs_too():
     with ctrl_c() as caught, interruptible(["first"]):
         raise KeyboardInterrupt
     assert caught.value.runs == ["first"]
     with ctrl_c() as caught, interruptible(["first"]):
-        raise Interrupted(["second"])
+        raise Interrupted(["second"], KeyboardInterrupt())
     assert caught.value.runs == ["first", "second"]
     with pytest.raises(ValueError, match="a bug"), interruptible([]):
         raise ValueError("a bug")
