@@ -37,7 +37,7 @@ def scale_by_learning_rate(lr: float) -> optax.GradientTransformation:
     return optax.GradientTransformation(init, update)
 
 
-def cut_learning_rate(opt_state: Any, factor: float | Float[Array, " S"]) -> Any:
+def cut_learning_rate(opt_state: Any, factor: float | Float[Array, "*S"]) -> Any:
     """The state with every learning rate in it multiplied; (S,) factors are for S seeds."""
 
     def cut(part: Any) -> Any:

@@ -11,7 +11,6 @@ from jaxrnn.convert import from_weights
 from jaxrnn.tasks import Batch
 from jaxrnn.training import (
     TrainState,
-    adam,
     batch_mesh,
     classification_loss,
     make_train_chunk,
@@ -248,46 +247,6 @@ def test_one_step_alone_does_not_track(rng, x64):
 def test_track_every_must_be_positive():
     with pytest.raises(ValueError, match="track_every must be at least 1, got 0"):
         make_train_chunk(linear_loss, optax.sgd(LR), track_every=0)
-
-
-@pytest.fixture
-def params_and_grads(rng, x64):
-    """Parameters, and gradients of two steps: above the clipping norm of 1 and below it."""
-    params, large, small = (from_weights(reference.random_weights(rng)) for _ in range(3))
-    small = jax.tree.map(lambda leaf: 0.05 * leaf, small)
-    assert global_norm(small) < 1 < global_norm(large)
-    return params, [large, small]
-
-
-def last_updates(optimizer, params, grads):
-    update, state = jax.jit(optimizer.update), optimizer.init(params)
-    for gradient in grads:
-        updates, state = update(gradient, state, params)
-    return updates
-
-
-@pytest.mark.parametrize("arguments", [(1e-3,), (1e-3, 0.0)])
-def test_adam_without_clipping_is_optax_adam(params_and_grads, arguments):
-    updates = last_updates(adam(*arguments), *params_and_grads)
-    assert_trees_close(updates, last_updates(optax.adam(1e-3), *params_and_grads), **FLOAT64)
-
-
-def test_adam_clips_before_the_moments_and_by_the_norm_of_all_gradients(params_and_grads):
-    params, (large, small) = params_and_grads
-    clipped = jax.tree.map(lambda leaf: leaf / global_norm(large), large)
-    expected = last_updates(optax.adam(1e-3), params, [clipped, small])
-    assert_trees_close(last_updates(adam(1e-3, 1.0), params, [large, small]), expected, **FLOAT64)
-
-    expected["cell"]["h"]["kernel"] = expected["cell"]["h"]["kernel"] / 10
-    updates = last_updates(adam(1e-3, 1.0, recurrent_lr=1e-4), params, [large, small])
-    assert_trees_close(updates, expected, **FLOAT64)
-
-
-def test_adam_gives_recurrent_kernels_a_rate_of_their_own(params_and_grads):
-    expected = last_updates(optax.adam(1e-3), *params_and_grads)
-    expected["cell"]["h"]["kernel"] = expected["cell"]["h"]["kernel"] / 10
-    updates = last_updates(adam(1e-3, recurrent_lr=1e-4), *params_and_grads)
-    assert_trees_close(updates, expected, **FLOAT64)
 
 
 def test_optimizers_that_want_the_loss_are_given_it(rng, x64):

@@ -74,11 +74,17 @@ def parse(
         # A preset may also be a flag of its own.
         chosen = [name for name in presets if name == preset or option(name) in arguments]
         values = {key: value for name in chosen for key, value in presets[name].items()}
-        default = config_class(**values)
+        try:
+            default = config_class(**values)
+        except ValueError as error:
+            fail(str(error))
     prog = f"python -m {config_class.__module__}"
     if config_class.__module__ == "__main__":
         prog = f"python -m experiments.{Path(sys.argv[0]).stem}"
-    return tyro.cli(config_class, args=list(arguments), default=default, prog=prog)
+    try:
+        return tyro.cli(config_class, args=list(arguments), default=default, prog=prog)
+    except ValueError as error:  # of a part of the configuration; its own are shown by tyro
+        fail(str(error))
 
 
 def fail(message: str) -> NoReturn:

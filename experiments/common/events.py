@@ -1,5 +1,6 @@
 """TensorBoard event files: a folder for each run, with its loss, gradient norm and speed."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,8 @@ class EventFiles:
             if live.epoch_ended and live.run.history["epoch"]:
                 scalars |= {name: live.run.history[name][-1] for name in EPOCH_COLUMNS}
             for name, value in scalars.items():
-                writer.add_scalar(name, value, live.step)
+                if not math.isnan(value):  # as the accuracy of a regression is
+                    writer.add_scalar(name, value, live.step)
             writer.flush()
 
     def _writer(self, run: Run, step: int) -> Any:

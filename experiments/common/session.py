@@ -71,9 +71,13 @@ class Session:
         self._folder = None
         if self.options.checkpoint_dir is not None:
             self._folder = CheckpointFolder(self.options.checkpoint_dir, self.options.resume)
-        if self._folder is not None and self.options.resume:
-            self._resume(self._folder)
-        self._events = EventFiles(self.options.log_dir) if self.options.log_dir else None
+        try:
+            if self._folder and self.options.resume:
+                self._resume(self._folder)
+            self._events = EventFiles(self.options.log_dir) if self.options.log_dir else None
+        except ValueError:
+            self._release()
+            raise
 
     @classmethod
     def without_options(cls) -> "Session":
@@ -89,6 +93,9 @@ class Session:
             signal.signal(number, handler)
         if self._events:
             self._events.close()
+        self._release()
+
+    def _release(self) -> None:
         if self._folder:
             self._folder.release()
 

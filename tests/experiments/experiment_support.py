@@ -111,7 +111,7 @@ class FakeBackend:
         return {"seed": seed}
 
     def make_trainer(self, recipe, weights):
-        self.weights = weights
+        self.weights, self.epoch = weights, 0
         return self
 
     def train(self, batches):

@@ -1,0 +1,177 @@
+"""Checkpoints in time, signals, and what a resumed command passes over and refuses."""
+
+import os
+import signal
+
+import numpy as np
+import pytest
+from experiment_support import SMALL, FakeBackend, load, small
+
+from experiments.common import runner, session
+from experiments.common.results import Run
+from experiments.common.runner import Interrupted, train_runs
+from experiments.common.schedule import Schedule
+from experiments.common.session import Session, SessionOptions, Terminated
+from experiments.copy_task import CopyTaskConfig
+
+SCHEDULE = Schedule(epochs=4, steps_per_epoch=6, batch_size=5, val_samples=6, chunk_steps=2)
+
+
+@pytest.fixture
+def fake(monkeypatch):
+    """A FakeBackend that stands for all of them."""
+    backend = FakeBackend()
+    monkeypatch.setattr(runner, "load_backend", lambda name: backend)
+    return backend
+
+
+def options(folder, **changes):
+    return SessionOptions(**{"checkpoint_dir": folder, "checkpoint_every": 1, **changes})
+
+
+def open_session(folder, config=None, experiment="copy_task", **changes):
+    config = config or small()
+    fields = {name: getattr(config, name) for name in SMALL}
+    return Session(experiment, CopyTaskConfig(**fields, session=options(folder, **changes)), [])
+
+
+def train(session, method="qr", on_chunk=lambda progress: None):
+    return train_runs(
+        method, small().recipe("qr"), SCHEDULE, [3], "torch", session=session, on_chunk=on_chunk
+    )
+
+
+def number_of(folder):
+    return max(int(path.name.partition("-")[2]) for path in folder.glob("checkpoint-*"))
+
+
+@pytest.mark.parametrize(("every", "saved"), [(1, 12), (2, 12), (3, 6), (4, 6), (100, 0)])
+def test_checkpoints_come_where_a_chunk_ends(tmp_path, fake, every, saved):
+    with open_session(tmp_path, checkpoint_every=every) as opened:
+        train(opened)
+    assert number_of(tmp_path) == saved + 1  # and one when the job is done
+
+
+def interrupt_at(step, number):
+    def on_chunk(progress):
+        if progress[0].step == step:
+            os.kill(os.getpid(), number)
+
+    return on_chunk
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("step", [2, 6, 8])
+def test_a_signal_saves_and_a_resumed_run_is_the_same(tmp_path, fake, number, step):
+    expected = train(None)[0]
+    with open_session(tmp_path, checkpoint_every=1000) as first:
+        train(first, "vanilla")
+        with pytest.raises(Interrupted) as caught:
+            train(first, on_chunk=interrupt_at(step, number))
+    assert caught.value.is_terminated == (number == signal.SIGTERM)
+    assert [run.status for run in caught.value.runs] == ["interrupted"]
+    assert len(caught.value.runs[0].steps["step"]) == step
+    fake.batches = []
+    with open_session(tmp_path, resume=True) as second:
+        assert train(second, "vanilla")[0].history == expected.history
+        assert fake.batches == []  # done before
+        (run,) = train(second)
+    assert len(fake.batches) == (24 - step) / 2
+    assert run.status == "completed"
+    assert run.history == expected.history
+    for name, column in expected.steps.items():
+        np.testing.assert_array_equal(run.steps[name], column)
+    assert run.final == expected.final
+    assert run.seconds > caught.value.runs[0].seconds
+
+
+def test_the_second_signal_does_not_wait(tmp_path, fake, monkeypatch):
+    def train_slowly(batches):
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGTERM)
+        raise AssertionError("still training")
+
+    fake.train = train_slowly
+    with open_session(tmp_path) as opened, pytest.raises(Interrupted) as caught:
+        train(opened)
+    assert caught.value.is_terminated
+    assert not list(tmp_path.glob("checkpoint-*"))
+
+
+def test_without_checkpoints_a_signal_does_not_wait(fake):
+    def train_slowly(batches):
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise AssertionError("still training")
+
+    fake.train = train_slowly
+    before = signal.getsignal(signal.SIGTERM)
+    with Session("copy_task", small(), []) as opened, pytest.raises(Interrupted) as caught:
+        train(opened)
+    assert caught.value.is_terminated
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert issubclass(Terminated, KeyboardInterrupt)
+
+
+def test_other_settings_are_refused_field_by_field(tmp_path, fake):
+    with open_session(tmp_path) as opened:
+        train(opened)
+    other = small(hidden=9, batch_size=4)
+    with pytest.raises(ValueError, match="made with --batch-size 16, not 4; --hidden 8, not 9"):
+        open_session(tmp_path, other, resume=True)
+    with pytest.raises(ValueError, match="is of copy_task, not of adding_task"):
+        open_session(tmp_path, experiment="adding_task", resume=True)
+    # What is refused lets go of the folder; where to write and how often to save is free.
+    with open_session(tmp_path, resume=True, checkpoint_every=7):
+        pass
+
+
+def test_another_environment_is_a_warning(tmp_path, fake, monkeypatch, capsys):
+    with open_session(tmp_path) as opened:
+        train(opened)
+    versions = session.environment([])
+    monkeypatch.setattr(
+        session, "environment", lambda backends: {**versions, "numpy": "9.9", "commit": "other"}
+    )
+    with open_session(tmp_path, resume=True):
+        pass
+    warning = capsys.readouterr().err
+    assert f"numpy {versions['numpy']}, now 9.9: not bit for bit the same" in warning
+    assert "commit" not in warning
+
+
+def test_a_job_is_known_by_all_that_it_is(tmp_path, fake):
+    with open_session(tmp_path) as opened:
+        train(opened)
+    with open_session(tmp_path, resume=True) as opened:
+        same = Run("qr", "torch", 3)
+        assert opened.finished([same]) is not None
+        for other in (
+            Run("vanilla", "torch", 3),
+            Run("qr", "jax", 3),
+            Run("qr", "torch", 4),
+            Run("qr", "torch", 3, {"lr": 1.0}),
+        ):
+            assert opened.finished([other]) is None
+            assert opened.unfinished() is None
+        assert opened.finished([same, Run("qr", "torch", 4)]) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"checkpoint_every": 0}, "--checkpoint-every must be 1 or more, got 0"),
+        ({"checkpoint_dir": None, "resume": True}, "--resume needs --checkpoint-dir"),
+    ],
+)
+def test_options_that_cannot_be(tmp_path, changes, message):
+    with pytest.raises(ValueError, match=message):
+        options(tmp_path, **changes)
+
+
+def test_the_session_is_no_part_of_results(tmp_path, fake):
+    from experiments.common.results import write_results
+
+    opened = open_session(tmp_path / "checkpoints")
+    with opened:
+        write_results(tmp_path, "copy_task", opened.config, [], [])
+    assert "session" not in load(tmp_path)["config"]

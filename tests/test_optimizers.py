@@ -1,0 +1,140 @@
+"""Optimizers against Optax's own and PyTorch's, and rates that are cut as they run."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import torch
+
+import torch_ref
+from jaxrnn.convert import from_weights
+from jaxrnn.optimizers import adam, cut_learning_rate, sgd
+from tests import numpy_reference as reference
+
+# A few steps in float64, whose sums XLA orders differently from one program to the next.
+FLOAT64 = {"rtol": 1e-12, "atol": 1e-14}
+PAIRS = [(adam, optax.adam), (sgd, optax.sgd)]
+
+
+def assert_trees_close(actual, expected, **tolerance):
+    assert jax.tree.structure(actual) == jax.tree.structure(expected)
+    for a, b in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(a, b, **tolerance)
+
+
+def global_norm(tree):
+    return np.sqrt(sum((np.asarray(leaf) ** 2).sum() for leaf in jax.tree.leaves(tree)))
+
+
+@pytest.fixture
+def params_and_grads(rng, x64):
+    """Parameters, and gradients of two steps: above the clipping norm of 1 and below it."""
+    params, large, small = (from_weights(reference.random_weights(rng)) for _ in range(3))
+    small = jax.tree.map(lambda leaf: 0.05 * leaf, small)
+    assert global_norm(small) < 1 < global_norm(large)
+    return params, [large, small]
+
+
+def last_updates(optimizer, params, grads):
+    update, state = jax.jit(optimizer.update), optimizer.init(params)
+    for gradient in grads:
+        updates, state = update(gradient, state, params)
+    return updates
+
+
+@pytest.mark.parametrize(("ours", "optax_own"), PAIRS)
+@pytest.mark.parametrize("arguments", [(1e-3,), (1e-3, 0.0)])
+def test_without_clipping_it_is_optax_own(params_and_grads, ours, optax_own, arguments):
+    updates = last_updates(ours(*arguments), *params_and_grads)
+    assert_trees_close(updates, last_updates(optax_own(1e-3), *params_and_grads), **FLOAT64)
+
+
+def test_adam_clips_before_the_moments_and_by_the_norm_of_all_gradients(params_and_grads):
+    params, (large, small) = params_and_grads
+    clipped = jax.tree.map(lambda leaf: leaf / global_norm(large), large)
+    expected = last_updates(optax.adam(1e-3), params, [clipped, small])
+    assert_trees_close(last_updates(adam(1e-3, 1.0), params, [large, small]), expected, **FLOAT64)
+
+    expected["cell"]["h"]["kernel"] = expected["cell"]["h"]["kernel"] / 10
+    updates = last_updates(adam(1e-3, 1.0, recurrent_lr=1e-4), params, [large, small])
+    assert_trees_close(updates, expected, **FLOAT64)
+
+
+def test_adam_gives_recurrent_kernels_a_rate_of_their_own(params_and_grads):
+    expected = last_updates(optax.adam(1e-3), *params_and_grads)
+    expected["cell"]["h"]["kernel"] = expected["cell"]["h"]["kernel"] / 10
+    updates = last_updates(adam(1e-3, recurrent_lr=1e-4), *params_and_grads)
+    assert_trees_close(updates, expected, **FLOAT64)
+
+
+@pytest.mark.parametrize("ours", [adam, sgd])
+def test_every_rate_is_cut_and_nothing_else_changes(params_and_grads, ours):
+    params, (large, small) = params_and_grads
+    optimizer = ours(1e-2, 1.0, recurrent_lr=1e-3)
+    _, state = optimizer.update(large, optimizer.init(params), params)
+    expected, _ = optimizer.update(small, state, params)
+    updates, after = optimizer.update(small, cut_learning_rate(state, 0.25), params)
+    assert_trees_close(updates, jax.tree.map(lambda u: u / 4, expected), **FLOAT64)
+    again, _ = optimizer.update(small, cut_learning_rate(after, 0.5), params)
+    assert jax.tree.leaves(again)[0].dtype == jnp.float64
+    assert cut_learning_rate(state, 1.0) == state or jax.tree.all(
+        jax.tree.map(lambda a, b: (a == b).all(), cut_learning_rate(state, 1.0), state)
+    )
+
+
+def test_seeds_have_rates_of_their_own(params_and_grads):
+    params, (large, _) = params_and_grads
+    optimizer = adam(1e-2)
+    stack = lambda tree: jax.tree.map(lambda leaf: jnp.stack([leaf] * 3), tree)  # noqa: E731
+    state = cut_learning_rate(jax.vmap(optimizer.init)(stack(params)), jnp.asarray([1.0, 0.5, 0.1]))
+    updates, _ = jax.vmap(optimizer.update)(stack(large), state, stack(params))
+    expected = last_updates(optimizer, params, [large])
+    for seed, factor in enumerate((1.0, 0.5, 0.1)):
+        mine = jax.tree.map(lambda leaf: leaf[seed], updates)  # noqa: B023
+        assert_trees_close(mine, jax.tree.map(lambda u: factor * u, expected), **FLOAT64)  # noqa: B023
+
+
+def test_float32_stays_float32_in_double_precision(params_and_grads):
+    params, grads = jax.tree.map(jnp.float32, params_and_grads)
+    updates = last_updates(adam(1e-3), params, grads)
+    assert {leaf.dtype for leaf in jax.tree.leaves(updates)} == {jnp.dtype("float32")}
+
+
+@pytest.mark.parametrize("name", ["adam", "sgd"])
+@pytest.mark.parametrize("recurrent_lr", [None, 1e-3])
+def test_torch_takes_the_same_steps(rng, x64, name, recurrent_lr):
+    """Three steps, the rates cut before the last, from the same weights by the same gradients."""
+    weights = reference.random_weights(rng)
+    gradients = [reference.random_weights(rng) for _ in range(3)]
+    ours = {"adam": adam, "sgd": sgd}[name](1e-2, 0.0, recurrent_lr)
+    params = from_weights(weights)
+    state = ours.init(params)
+    cell = torch_ref.VanillaCell(reference.D, reference.N)
+    model = torch_ref.SequenceModel(cell, reference.C).double()
+    torch_ref.convert.load_weights(model, weights)
+    theirs = getattr(torch_ref.optimizers, name)(model, 1e-2, recurrent_lr)
+    for k, gradient in enumerate(gradients):
+        if k == 2:
+            state = cut_learning_rate(state, 0.5)
+            torch_ref.optimizers.cut_learning_rate(theirs, 0.5)
+        updates, state = ours.update(from_weights(gradient), state, params)
+        params = optax.apply_updates(params, updates)
+        before = torch_ref.convert.to_weights(model)
+        # The gradients are put where PyTorch looks for them, by the conversion of weights.
+        torch_ref.convert.load_weights(model, gradient)
+        for param in torch_ref.trainable(model):
+            param.grad = param.detach().clone()
+        torch_ref.convert.load_weights(model, before)
+        theirs.step()
+    found = torch_ref.convert.to_weights(model)
+    for key, array in reference_weights(params).items():
+        np.testing.assert_allclose(found[key], array, err_msg=key, **FLOAT64)
+    assert not np.allclose(found["W_hh"], weights["W_hh"], atol=1e-4)
+    assert torch.is_grad_enabled()
+
+
+def reference_weights(params):
+    from jaxrnn.convert import to_weights
+
+    return to_weights(params)
