@@ -28,14 +28,21 @@ lint: .venv/test.stamp
 clean:
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-# Every committed figure, one after the other; about half an hour on two cores, which have to be
-# idle for the benchmark.
+# Every committed figure, one after the other; about four hours on two cores, half of them for the
+# published budget of SGD on the adding problem. They have to be idle for the benchmark.
 figures: .venv/test.stamp
 	$(BIN)/python -m experiments.copy_task
 	$(BIN)/python -m experiments.copy_task --seeds 5
 	$(BIN)/python -m experiments.copy_task --backend both
 	$(BIN)/python -m experiments.copy_task --preset no_clipping
 	$(BIN)/python -m experiments.copy_task --preset copy_memory
+	$(BIN)/python -m experiments.adding_task --irnn
+	$(BIN)/python -m experiments.adding_task --irnn --backend torch
+	$(BIN)/python -m experiments.adding_task
+	$(BIN)/python -m experiments.adding_task --sweep
+	$(BIN)/python -m experiments.adding_task --sweep-scale
+	$(BIN)/python -m experiments.adding_task --sweep-clip
+	$(BIN)/python -m experiments.adding_task --irnn --preset sgd
 	$(BIN)/python -m experiments.retractions
 	$(BIN)/python -m experiments.gradient_spikes
 	$(BIN)/python -m experiments.benchmark

@@ -31,6 +31,7 @@ FORMAT = 1
 KEPT = 2
 LOCK = "lock"
 UNFINISHED = "unfinished"
+REMOVED = "removed"
 
 
 class Damaged(Exception):  # noqa: N818 — as in NotWritten
@@ -62,7 +63,7 @@ class CheckpointFolder:
             raise ValueError(f"{folder} holds no checkpoint to resume from")
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            names = {path.name for path in folder.iterdir()} - {LOCK, UNFINISHED}
+            names = {path.name for path in folder.iterdir()} - {LOCK, UNFINISHED, REMOVED}
             if names and not to_resume:
                 raise ValueError(f"{folder} is not empty: add --resume, or name another folder")
             self._lock = os.open(folder / LOCK, os.O_CREAT | os.O_RDWR)
@@ -89,9 +90,10 @@ class CheckpointFolder:
         Raises:
           NotWritten: a full disk, say; the checkpoints that were there are still there.
         """
-        unfinished = self.folder / UNFINISHED
+        unfinished, removed = self.folder / UNFINISHED, self.folder / REMOVED
         try:
-            shutil.rmtree(unfinished, ignore_errors=True)  # of a process that was killed
+            for left in (unfinished, removed):  # by a process that was killed
+                shutil.rmtree(left, ignore_errors=True)
             unfinished.mkdir()
             write_state = _save_by_orbax if by_orbax else _save_by_safetensors
             write_state(unfinished / "state", checkpoint.state)
@@ -102,26 +104,35 @@ class CheckpointFolder:
             _write_checksums(unfinished)
             unfinished.rename(self._path(number))
             for old_number in self.numbers()[KEPT:]:
-                shutil.rmtree(self._path(old_number))
+                # Under its own name it would be a damaged one if this is where the process dies.
+                self._path(old_number).rename(removed)
+                shutil.rmtree(removed)
         except Exception as error:  # orbax passes on its library's own kinds
             shutil.rmtree(unfinished, ignore_errors=True)
             reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
             raise NotWritten(f"checkpoint {self._path(number)} not written: {reason}") from error
 
     def load(self) -> tuple[int, Checkpoint]:
-        """The newest whole checkpoint and its number, with a warning for each that is damaged.
+        """The newest whole checkpoint and its number.
+
+        Damaged ones that are newer are warned of and set aside, under another name.
 
         Raises:
           ValueError: there is none, or it was written by a newer version.
         """
         numbers = self.numbers()
-        for number in numbers:
+        for place, number in enumerate(numbers):
             path = self._path(number)
             try:
                 verify(path)
-                return number, _read(path)
             except Damaged as error:
                 print(f"warning: checkpoint {path} is damaged: {error}", file=sys.stderr)
+                continue
+            for damaged in numbers[:place]:
+                aside = self.folder / f"damaged-{damaged}"
+                shutil.rmtree(aside, ignore_errors=True)
+                self._path(damaged).rename(aside)
+            return number, _read(path)
         if numbers:
             raise ValueError(f"none of the {len(numbers)} checkpoints in {self.folder} is whole")
         raise ValueError(f"{self.folder} holds no checkpoint")

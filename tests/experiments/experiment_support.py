@@ -70,7 +70,7 @@ def words(text: str) -> str:
 def command(module: str, *arguments: str, cwd: Path, blocked: str = "") -> Iterator[Popen]:
     """A process of ``python -m experiments.<module>`` in which ``blocked`` are not installed."""
     hook = cwd.parent / f"{cwd.name}-hook"
-    hook.mkdir()
+    hook.mkdir(exist_ok=True)
     (hook / "sitecustomize.py").write_text(
         "import sys\n"
         "class Blocked:\n"

@@ -94,6 +94,10 @@ def test_every_flipped_bit_and_every_truncation_is_detected(rng, folder, capsys,
     assert number == 1
     assert_same(found, old)
     assert f"warning: checkpoint {path} is damaged: progress.json" in capsys.readouterr().err
+    assert (folder.folder / "damaged-2").is_dir()
+    folder.save(2, new, by_orbax)  # the number is free again
+    assert_same(folder.load()[1], new)
+    (folder.folder / "checkpoint-2/records.safetensors").unlink()
     (folder.folder / "checkpoint-1/checksums.json").unlink()
     with pytest.raises(ValueError, match=r"none of the 2 checkpoints in .* is whole"):
         folder.load()
