@@ -131,9 +131,7 @@ class AddingTaskConfig:
     session: cli.SessionField = cli.DEFAULT_SESSION
 
     def __post_init__(self) -> None:
-        chosen = [cli.option(name) for name in ("irnn", *SWEEPS) if getattr(self, name)]
-        if len(chosen) > 1:
-            raise ValueError(f"only one of --irnn and the sweeps, got {' '.join(chosen)}")
+        self._check_modes()
         cli.check_distinct(self, "methods")
         cli.check_counts(self, "seq_len", least=2)
         cli.check_counts(self, "hidden", "epochs", "train_samples", "val_samples", "batch_size")
@@ -152,6 +150,21 @@ class AddingTaskConfig:
             )
         sizes = ("train_samples", "test_samples", "batch_size", "seq_len", "hidden", "seeds")
         cli.check_memory(self, self._numbers_in_memory(), *sizes)
+
+    def _check_modes(self) -> None:
+        """ValueError where options do not go together, or would have no effect."""
+        chosen = [name for name in ("irnn", *SWEEPS) if getattr(self, name)]
+        flags = [cli.option(name) for name in chosen]
+        if len(chosen) > 1:
+            raise ValueError(f"only one of --irnn and the sweeps, got {' '.join(flags)}")
+        swept = {name for settings in self.sweep_settings for name in settings}
+        of_no_effect = {"methods"} if chosen else set()
+        if chosen and chosen != ["irnn"]:
+            of_no_effect |= {"preset", *swept}
+        for name in sorted(of_no_effect):
+            default = type(self).__dataclass_fields__[name].default
+            if getattr(self, name) != default:
+                raise ValueError(f"{flags[0]} decides about {cli.option(name)} itself")
 
     def _numbers_in_memory(self) -> int:
         """The data of all seeds, one batch's states, W_hh and what Adam keeps of it."""

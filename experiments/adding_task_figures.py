@@ -46,7 +46,8 @@ def draw(results: dict, out: Path) -> list[str]:
             _draw_points(overfitting, found, color)
     baseline = AddingTask(2).baseline
     figures.draw_baseline(loss, baseline)
-    overfitting.axline((baseline, baseline), slope=1, color="0.35", linewidth=1.0)
+    equal = (1e-4, 2 * baseline)
+    overfitting.plot(equal, equal, color="0.35", linewidth=1.0)
     loss.set(title="Validation loss", xlabel="epoch", ylabel="mean squared error", yscale="log")
     overfitting.set(
         title="Nothing overfits that stays on the line",

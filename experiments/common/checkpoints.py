@@ -13,6 +13,7 @@ removed. Two are kept, so that a damaged one has another to fall back to. (No fs
 a power cut the checksums tell what had reached the disk.)
 """
 
+import contextlib
 import fcntl
 import hashlib
 import json
@@ -59,25 +60,50 @@ class CheckpointFolder:
 
     def __init__(self, folder: Path, to_resume: bool) -> None:
         self.folder = folder
-        if to_resume and not self.numbers():
-            raise ValueError(f"{folder} holds no checkpoint to resume from")
+        self._made: list[Path] = []
         try:
+            self._check(to_resume)
+            self._made = [path for path in (folder, *folder.parents) if not path.exists()]
             folder.mkdir(parents=True, exist_ok=True)
-            names = {path.name for path in folder.iterdir()} - {LOCK, UNFINISHED, REMOVED}
-            if names and not to_resume:
-                raise ValueError(f"{folder} is not empty: add --resume, or name another folder")
             self._lock = os.open(folder / LOCK, os.O_CREAT | os.O_RDWR)
         except OSError as error:
-            raise ValueError(f"{folder} cannot be used ({error.strerror})") from None
+            raise ValueError(
+                f"--checkpoint-dir {folder} cannot be used ({error.strerror})"
+            ) from None
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+            self._check(to_resume)  # again, for another run may have ended just now
+        except BlockingIOError:
+            os.close(self._lock)
+            raise ValueError(f"another run is writing to --checkpoint-dir {folder}") from None
+        except ValueError:
             self.release()
-            raise ValueError(f"another run is writing to {folder}") from None
+            raise
+
+    def _check(self, to_resume: bool) -> None:
+        """ValueError unless there is something to resume from, or nothing at all."""
+        if to_resume:
+            if not self.numbers():
+                raise ValueError(f"--checkpoint-dir {self.folder} holds no checkpoint to resume")
+        elif self.folder.exists():
+            names = {path.name for path in self.folder.iterdir()}
+            if names - {LOCK, UNFINISHED, REMOVED}:
+                raise ValueError(
+                    f"--checkpoint-dir {self.folder} is not empty: add --resume, or name another"
+                )
 
     def release(self) -> None:
         """Let others write to the folder."""
         os.close(self._lock)
+
+    def discard(self) -> None:
+        """Release a folder in which nothing was done, and remove it if it was made."""
+        if self._made:
+            (self.folder / LOCK).unlink()
+        self.release()
+        for path in self._made:
+            with contextlib.suppress(OSError):
+                path.rmdir()
 
     def numbers(self) -> list[int]:
         """The numbers of the checkpoints, the newest first."""
@@ -103,39 +129,42 @@ class CheckpointFolder:
             )
             _write_checksums(unfinished)
             unfinished.rename(self._path(number))
-            for old_number in self.numbers()[KEPT:]:
-                # Under its own name it would be a damaged one if this is where the process dies.
-                self._path(old_number).rename(removed)
-                shutil.rmtree(removed)
         except Exception as error:  # orbax passes on its library's own kinds
             shutil.rmtree(unfinished, ignore_errors=True)
             reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
             raise NotWritten(f"checkpoint {self._path(number)} not written: {reason}") from error
+        for old_number in self.numbers()[KEPT:]:
+            # Under its own name it would be a damaged one if this is where the process dies.
+            self._path(old_number).rename(removed)
+            shutil.rmtree(removed, ignore_errors=True)
 
     def load(self) -> tuple[int, Checkpoint]:
-        """The newest whole checkpoint and its number.
-
-        Damaged ones that are newer are warned of and set aside, under another name.
+        """The newest whole checkpoint and its number, with a warning for each that is damaged.
 
         Raises:
-          ValueError: there is none, or it was written by a newer version.
+          ValueError: there is none, it cannot be read, or it was written by a newer version.
         """
         numbers = self.numbers()
-        for place, number in enumerate(numbers):
+        for number in numbers:
             path = self._path(number)
             try:
                 verify(path)
+                return number, _read(path)
             except Damaged as error:
                 print(f"warning: checkpoint {path} is damaged: {error}", file=sys.stderr)
-                continue
-            for damaged in numbers[:place]:
-                aside = self.folder / f"damaged-{damaged}"
+            except OSError as error:
+                raise ValueError(f"checkpoint {path} cannot be read: {error.strerror}") from None
+        raise ValueError(
+            f"--checkpoint-dir {self.folder}: none of its {len(numbers)} checkpoints is whole"
+        )
+
+    def set_damaged_aside(self, newest_whole: int) -> None:
+        """Give the damaged checkpoints that are newer other names, for their numbers come again."""
+        for number in self.numbers():
+            if number > newest_whole:
+                aside = self.folder / f"damaged-{number}"
                 shutil.rmtree(aside, ignore_errors=True)
-                self._path(damaged).rename(aside)
-            return number, _read(path)
-        if numbers:
-            raise ValueError(f"none of the {len(numbers)} checkpoints in {self.folder} is whole")
-        raise ValueError(f"{self.folder} holds no checkpoint")
+                self._path(number).rename(aside)
 
     def _path(self, number: int) -> Path:
         return self.folder / f"checkpoint-{number}"
@@ -150,8 +179,8 @@ def verify(path: Path) -> None:
     """
     try:
         first, _, body = (path / "checksums.json").read_bytes().partition(b"\n")
-    except OSError as error:
-        raise Damaged(f"checksums.json: {error.strerror}") from None
+    except FileNotFoundError:
+        raise Damaged("checksums.json is missing") from None
     if first != hashlib.sha256(body).hexdigest().encode():
         raise Damaged("checksums.json has changed")
     manifest = json.loads(body)
@@ -162,8 +191,8 @@ def verify(path: Path) -> None:
     for name, checksum in manifest["sha256"].items():
         try:
             found = hashlib.sha256((path / name).read_bytes()).hexdigest()
-        except OSError as error:
-            raise Damaged(f"{name}: {error.strerror}") from None
+        except FileNotFoundError:
+            raise Damaged(f"{name} is missing") from None
         if found != checksum:
             raise Damaged(f"{name} has changed")
 

@@ -48,13 +48,14 @@ def run(
             stream.reconfigure(errors="replace")  # a terminal without "±" is no reason to stop
     try:
         execute(parse(config_class, presets or {}, arguments))
-    except (Interrupted, KeyboardInterrupt) as stop:
-        by_sigterm = getattr(stop, "is_terminated", isinstance(stop, Terminated))
+    except (Interrupted, KeyboardInterrupt, NotWritten) as stop:
+        cause = stop.cause if isinstance(stop, Interrupted) else stop
+        if isinstance(cause, NotWritten):
+            print(f"error: {cause}", file=sys.stderr)
+            sys.exit(1)
+        by_sigterm = isinstance(cause, Terminated)
         print("terminated" if by_sigterm else "interrupted", file=sys.stderr)
         sys.exit(143 if by_sigterm else 130)
-    except NotWritten as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
 
 
 def parse(
@@ -72,7 +73,8 @@ def parse(
         except argparse.ArgumentError:
             preset = None  # tyro says what is wrong with it
         # A preset may also be a flag of its own.
-        chosen = [name for name in presets if name == preset or option(name) in arguments]
+        flags = {argument.replace("_", "-") for argument in arguments}
+        chosen = [name for name in presets if name == preset or option(name) in flags]
         values = {key: value for name in chosen for key, value in presets[name].items()}
         try:
             default = config_class(**values)
@@ -124,15 +126,15 @@ def prepare(
     out = ROOT / "figures" / folder if config.out is None else config.out
     made: list[Path] = []
     try:
-        made = [folder for folder in (out, *out.parents) if not folder.exists()]
+        made = [path for path in (out, *out.parents) if not path.exists()]
         out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=out):
             pass
         return out, Session(experiment, config, backends)
     except (OSError, ValueError) as error:
-        for folder in made:
+        for path in made:
             with contextlib.suppress(OSError):
-                folder.rmdir()
+                path.rmdir()
         if isinstance(error, OSError):
             fail(f"--out {out}: not a folder that can be written to ({error.strerror})")
         fail(str(error))

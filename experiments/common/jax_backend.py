@@ -142,7 +142,9 @@ class JaxTrainer:
 
     def evaluate(self, batches: Sequence[Batch]) -> tuple[np.ndarray, np.ndarray]:
         """Loss and accuracy (S,) of each seed on its one large batch."""
-        value, accuracy = self._loss(self._state.params, self._stack_batches(batches))
+        # On one device, wherever the state is: the same program before and after a checkpoint.
+        params = jax.device_put(self._state.params, jax.devices()[0])
+        value, accuracy = self._loss(params, self._stack_batches(batches))
         return self._per_seed(value), self._per_seed(accuracy)
 
     def state(self, seed: int) -> State:

@@ -41,6 +41,8 @@ class NumpyTrainer:
     """S seeds in training."""
 
     def __init__(self, recipe: Recipe, weights: Sequence[Weights]) -> None:
+        if recipe.optimizer != "adam" or recipe.input_std is not None:
+            raise ValueError("the network in NumPy knows Adam and uniform input weights alone")
         self._states = [_Training(recipe, seed_weights) for seed_weights in weights]
 
     def train(self, batches: Sequence[Batch | None]) -> Measurements:

@@ -6,29 +6,34 @@ from typing import Any
 
 from experiments.common.recipe import Recipe, Weights, load_backend
 from experiments.common.records import Progress
-from experiments.common.results import Run
+from experiments.common.results import NotWritten, Run
 from experiments.common.schedule import Schedule
-from experiments.common.session import Session, Terminated
+from experiments.common.session import Session
 from experiments.common.training_loop import TrainingLoop
 
 
 class Interrupted(Exception):  # noqa: N818 — Ctrl-C is not an error
-    """Ctrl-C or SIGTERM, after what was measured had been put into the runs that this carries."""
+    """A run that had to end, after what was measured had been put into the runs that this carries.
 
-    def __init__(self, runs: list[Run], is_terminated: bool = False) -> None:
-        super().__init__("terminated" if is_terminated else "interrupted")
-        self.runs, self.is_terminated = runs, is_terminated
+    Attributes:
+      runs: those that have ended, and those that were in training.
+      cause: Terminated for SIGTERM, NotWritten for a checkpoint, something else for Ctrl-C.
+    """
+
+    def __init__(self, runs: list[Run], cause: BaseException | None = None) -> None:
+        super().__init__(str(cause or "interrupted"))
+        self.runs, self.cause = runs, cause
 
 
 @contextmanager
 def interruptible(runs: list[Run]) -> Iterator[None]:
-    """Ctrl-C in this block raises Interrupted with ``runs`` and those that were in training."""
+    """What ends a run in this block raises Interrupted, with ``runs`` too."""
     try:
         yield
     except Interrupted as interrupted:
-        raise Interrupted([*runs, *interrupted.runs], interrupted.is_terminated) from None
-    except KeyboardInterrupt as stop:
-        raise Interrupted(runs, isinstance(stop, Terminated)) from None
+        raise Interrupted([*runs, *interrupted.runs], interrupted.cause) from None
+    except (KeyboardInterrupt, NotWritten) as cause:
+        raise Interrupted(runs, cause) from None
 
 
 def train_runs(
@@ -59,7 +64,7 @@ def train_runs(
       on_chunk: called after each chunk of steps with the progress of each seed it trained.
 
     Raises:
-      Interrupted: Ctrl-C; carries the runs so far.
+      Interrupted: Ctrl-C, SIGTERM or a checkpoint not written; carries the runs so far.
     """
     session = session or Session.without_options()
     runs = [Run(method, backend, seed, dict(settings or {})) for seed in seeds]
@@ -77,9 +82,9 @@ def train_runs(
             on_chunk(progress)
             session.after_chunk(progress, loop.snapshots, loop.num_steps)
         loop.test()
-    except KeyboardInterrupt as stop:
-        runs = loop.finish(is_interrupted=True)
-        raise Interrupted(runs, isinstance(stop, Terminated)) from None
+    except (KeyboardInterrupt, NotWritten) as cause:
+        raise Interrupted(loop.finish(is_interrupted=True), cause) from None
     runs = loop.finish()
-    session.finish(runs)
+    with interruptible(runs):
+        session.finish(runs)
     return runs

@@ -5,6 +5,7 @@ holds the runs of the jobs that are done and the snapshots of the one in trainin
 passes over the former and goes on with the latter.
 """
 
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -68,6 +69,8 @@ class Session:
         self._snapshots: list[Snapshots] = []
         self._number = self._unsaved_steps = 0
         self._signal: int | None = None
+        self._is_training = False
+        self._environment = plain(environment(backends))
         self._folder = None
         if self.options.checkpoint_dir is not None:
             self._folder = CheckpointFolder(self.options.checkpoint_dir, self.options.resume)
@@ -76,7 +79,8 @@ class Session:
                 self._resume(self._folder)
             self._events = EventFiles(self.options.log_dir) if self.options.log_dir else None
         except ValueError:
-            self._release()
+            if self._folder:
+                self._folder.discard()
             raise
 
     @classmethod
@@ -93,21 +97,20 @@ class Session:
             signal.signal(number, handler)
         if self._events:
             self._events.close()
-        self._release()
-
-    def _release(self) -> None:
         if self._folder:
             self._folder.release()
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         """With checkpoints, wait for the end of the chunk; the second time do not wait."""
-        is_first = self._signal is None
+        waits = self._folder is not None and self._is_training and self._signal is None
         self._signal = number
-        if self._folder is None or not is_first:
-            self._stop()
+        if not waits:
+            self._stop(number)
+        # Not by print, which may be what the signal has interrupted.
+        os.write(sys.stderr.fileno(), b"saving a checkpoint; once more to stop without\n")
 
-    def _stop(self) -> None:
-        raise Terminated if self._signal == signal.SIGTERM else KeyboardInterrupt
+    def _stop(self, number: int) -> None:
+        raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
 
     def finished(self, runs: Sequence[Run]) -> list[Run] | None:
         """The runs of the job that begins, as they were when it ended; None if it has not."""
@@ -121,6 +124,7 @@ class Session:
 
     def unfinished(self) -> list[Snapshots] | None:
         """The snapshots of the job that begins; None if it was not in training."""
+        self._is_training = True
         return self._snapshots if self._job == self._resumed_job else None
 
     def after_chunk(
@@ -137,18 +141,26 @@ class Session:
           NotWritten: the checkpoint could not be saved.
           KeyboardInterrupt: Ctrl-C, or as Terminated SIGTERM, after the checkpoint was saved.
         """
+        number = self._signal  # once, for it may change at any time
+        self._unsaved_steps += num_steps
+        if self._unsaved_steps >= self.options.checkpoint_every or number:
+            self._save(snapshots)
         if self._events:
             self._events.add(progress)
-        self._unsaved_steps += num_steps
-        if self._unsaved_steps >= self.options.checkpoint_every or self._signal:
-            self._save(snapshots)
-        if self._signal:
-            self._stop()
+        if number:
+            self._stop(number)
 
     def finish(self, runs: Sequence[Run]) -> None:
-        """Note the runs of the job, which has ended."""
+        """Note the runs of the job, which has ended.
+
+        Raises:
+          NotWritten, KeyboardInterrupt: as ``after_chunk``.
+        """
+        self._is_training = False
         self._done.append((self._job, list(runs)))
         self._save()
+        if self._signal:
+            self._stop(self._signal)
 
     def _save(self, snapshots: Sequence[Snapshots] = ()) -> None:
         self._unsaved_steps = 0
@@ -163,7 +175,7 @@ class Session:
         progress = {
             "experiment": self.experiment,
             "config": self._settings(),
-            "environment": environment(self.backends),
+            "environment": self._environment,
             "done": done,
             "job": self._job if snapshots else None,
             "snapshots": info,
@@ -175,6 +187,7 @@ class Session:
     def _resume(self, folder: CheckpointFolder) -> None:
         self._number, (state, records, progress) = folder.load()
         self._compare(progress)
+        folder.set_damaged_aside(self._number)
         self._done = [
             (job, [unpack_run(run, records, f"done/{i}/{j}") for j, run in enumerate(runs)])
             for i, (job, runs) in enumerate(progress["done"])
@@ -186,7 +199,10 @@ class Session:
         """ValueError unless a checkpoint is of this command; a warning for another environment."""
         folder = self.options.checkpoint_dir
         if progress["experiment"] != self.experiment:
-            raise ValueError(f"{folder} is of {progress['experiment']}, not of {self.experiment}")
+            raise ValueError(
+                f"--checkpoint-dir {folder} is of {progress['experiment']}, not of "
+                f"{self.experiment}"
+            )
         theirs, ours = progress["config"], self._settings()
         differences = [
             f"--{name.replace('_', '-')} {theirs.get(name)}, not {ours.get(name)}"
@@ -194,12 +210,12 @@ class Session:
             if theirs.get(name) != ours.get(name)
         ]
         if differences:
-            raise ValueError(f"{folder} was made with {'; '.join(differences)}")
-        theirs, ours = progress["environment"], plain(environment(self.backends))
+            raise ValueError(f"--checkpoint-dir {folder} was made with {'; '.join(differences)}")
+        theirs, ours = progress["environment"], self._environment
         changed = [
             f"{name} {theirs.get(name)}, now {ours[name]}"
             for name in ours
-            if name != "commit" and theirs.get(name) != ours[name]
+            if theirs.get(name) != ours[name]
         ]
         if changed:
             message = f"the checkpoint was made with {'; '.join(changed)}: not bit for bit the same"

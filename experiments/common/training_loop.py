@@ -144,17 +144,20 @@ class TrainingLoop:
         exploded_at = record.num_steps + count
         if has_exploded and record.run.final.get("restarts", 0) < self._schedule.max_restarts:
             self._go_back(i, exploded_at)
+            ends_epoch = False
         else:
             record.add_steps({name: column[:count] for name, column in columns.items()})
-            if row and count == len(is_good):
+            ends_epoch = bool(row) and count == len(is_good)
+            if ends_epoch:
                 record.end_epoch(learner.epoch, row)
             if has_exploded:
                 record.run.status = "diverged"
                 record.run.final["diverged_at_step"] = exploded_at
+                learner.latest = self._snapshot(i)
             else:
                 self._go_on(i, stop)
-        run = learner.record.run
-        return Progress(run, learner.record.num_steps, loss, norm, self._rates[-1], bool(row))
+        step = exploded_at if has_exploded else record.num_steps
+        return Progress(learner.record.run, step, loss, norm, self._rates[-1], ends_epoch)
 
     def _go_on(self, i: int, stop: int) -> None:
         learner = self._learners[i]

@@ -4,8 +4,8 @@ import sys
 
 import numpy as np
 import pytest
+from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event
-from tensorboardX.record_writer import RecordWriter  # noqa: F401 — what wrote them
 
 from experiments.common.events import EventFiles
 from experiments.common.records import Progress
@@ -15,7 +15,7 @@ from experiments.common.results import Run
 def read(folder):
     """(step, name) → value of every scalar in the folder's files, by the format of TFRecord."""
     scalars = {}
-    for path in sorted(folder.glob("events.out.tfevents.*")):
+    for path in sorted(folder.glob("*.tfevents.*")):
         data, place = path.read_bytes(), 0
         while place < len(data):
             length = int.from_bytes(data[place : place + 8], "little")
@@ -49,6 +49,19 @@ def test_what_was_written_is_read_back(tmp_path):
     assert (500, "val_loss") not in first
     assert (1000, "val_accuracy") not in first  # a regression has none
     assert read(tmp_path / "new/logs/irnn-jax-seq_len=200-seed=1")[500, "loss"] == 0.75
+
+
+def test_a_full_disk_is_said_once_and_training_goes_on(tmp_path, monkeypatch, capsys):
+    def full(self, event):
+        raise OSError(28, "No space left on device")
+
+    files = EventFiles(tmp_path)
+    files.add([progress(0, 500, 0.5)])
+    monkeypatch.setattr(EventsWriter, "write_event", full)
+    for step in (1000, 1500):
+        files.add([progress(0, step, 0.5)])
+    files.close()
+    assert capsys.readouterr().err.count("No space left on device") == 1
 
 
 def test_without_tensorboardx_the_extra_is_named(tmp_path, monkeypatch):

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from experiment_support import SMALL, FakeBackend, load, small
 
-from experiments.common import runner, session
-from experiments.common.results import Run
+from experiments.common import checkpoints, runner, session
+from experiments.common.results import NotWritten, Run
 from experiments.common.runner import Interrupted, train_runs
 from experiments.common.schedule import Schedule
 from experiments.common.session import Session, SessionOptions, Terminated
@@ -68,7 +68,7 @@ def test_a_signal_saves_and_a_resumed_run_is_the_same(tmp_path, fake, number, st
         train(first, "vanilla")
         with pytest.raises(Interrupted) as caught:
             train(first, on_chunk=interrupt_at(step, number))
-    assert caught.value.is_terminated == (number == signal.SIGTERM)
+    assert isinstance(caught.value.cause, Terminated) == (number == signal.SIGTERM)
     assert [run.status for run in caught.value.runs] == ["interrupted"]
     assert len(caught.value.runs[0].steps["step"]) == step
     fake.batches = []
@@ -94,7 +94,7 @@ def test_the_second_signal_does_not_wait(tmp_path, fake, monkeypatch):
     fake.train = train_slowly
     with open_session(tmp_path) as opened, pytest.raises(Interrupted) as caught:
         train(opened)
-    assert caught.value.is_terminated
+    assert isinstance(caught.value.cause, Terminated)
     assert not list(tmp_path.glob("checkpoint-*"))
 
 
@@ -107,9 +107,51 @@ def test_without_checkpoints_a_signal_does_not_wait(fake):
     before = signal.getsignal(signal.SIGTERM)
     with Session("copy_task", small(), []) as opened, pytest.raises(Interrupted) as caught:
         train(opened)
-    assert caught.value.is_terminated
+    assert isinstance(caught.value.cause, Terminated)
     assert signal.getsignal(signal.SIGTERM) is before
     assert issubclass(Terminated, KeyboardInterrupt)
+
+
+@pytest.mark.parametrize("is_last", [False, True])
+def test_a_signal_between_training_and_the_end_of_a_job(tmp_path, fake, monkeypatch, is_last):
+    """While the test set is measured, say: the job ends, is saved, and nothing follows it."""
+    monkeypatch.setattr(runner.TrainingLoop, "test", lambda loop: os.kill(os.getpid(), 15))
+    with open_session(tmp_path) as opened, pytest.raises(Interrupted) as caught:
+        train(opened)
+    assert isinstance(caught.value.cause, Terminated)
+    (run,) = caught.value.runs
+    assert run.status == "completed"
+    with open_session(tmp_path, resume=True) as opened:
+        assert train(opened)[0].history == run.history
+        assert fake.epoch == 12  # trained once
+
+
+def test_a_checkpoint_that_cannot_be_written_keeps_what_was_measured(tmp_path, fake, monkeypatch):
+    def full(path):
+        if number_of(tmp_path) == 3:
+            raise OSError(28, "No space left on device")
+        checksums(path)
+
+    checksums = checkpoints._write_checksums
+    with open_session(tmp_path) as opened:
+        opened._folder.save(1, checkpoints.Checkpoint({}, {}, {}), by_orbax=False)
+        monkeypatch.setattr(checkpoints, "_write_checksums", full)
+        opened._number = 1
+        with pytest.raises(Interrupted, match="No space left on device") as caught:
+            train(opened)
+    assert isinstance(caught.value.cause, NotWritten)
+    assert len(caught.value.runs[0].steps["step"]) == 6
+    assert number_of(tmp_path) == 3
+    with open_session(tmp_path, resume=True) as opened:
+        monkeypatch.undo()
+    # What was measured is written, and the command ends with 1.
+
+
+def test_nothing_stays_of_a_session_that_cannot_begin(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match="--log-dir"):
+        open_session(tmp_path / "new/checkpoints", log_dir=tmp_path / "file")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_other_settings_are_refused_field_by_field(tmp_path, fake):
@@ -129,14 +171,11 @@ def test_another_environment_is_a_warning(tmp_path, fake, monkeypatch, capsys):
     with open_session(tmp_path) as opened:
         train(opened)
     versions = session.environment([])
-    monkeypatch.setattr(
-        session, "environment", lambda backends: {**versions, "numpy": "9.9", "commit": "other"}
-    )
+    monkeypatch.setattr(session, "environment", lambda backends: {**versions, "numpy": "9.9"})
     with open_session(tmp_path, resume=True):
         pass
     warning = capsys.readouterr().err
     assert f"numpy {versions['numpy']}, now 9.9: not bit for bit the same" in warning
-    assert "commit" not in warning
 
 
 def test_a_job_is_known_by_all_that_it_is(tmp_path, fake):

@@ -86,7 +86,8 @@ def test_it_goes_back_to_where_a_whole_chunk_was_trained_from():
     # The fifth chunk explodes at its second step, the thirteenth of all: the fourth was trained
     # well, so that it is from where that began, after eight steps, that it goes on.
     (run,), trainer, progress = run_loop(nan_at(chunk=5, step=1))
-    assert [live[0].step for live in progress] == [3, 6, 8, 11, 8, 11, 14, 16]
+    assert [live[0].step for live in progress] == [3, 6, 8, 11, 12, 11, 14, 16]
+    assert [live[0].epoch_ended for live in progress] == [False, False, True, *[False] * 4, True]
     assert trainer.rates == [0.5]
     assert run.status == "completed"
     assert run.final["restarts"] == 1
