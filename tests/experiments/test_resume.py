@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 import pytest
-from experiment_support import command, load, without_timings
+from experiment_support import command, load, options, without_timings
 
 from experiments.common.checkpoints import UNFINISHED, verify
 
@@ -93,3 +93,71 @@ def test_a_default_run_killed_twenty_times_ends_bit_for_bit_the_same(tmp_path, r
     assert killed.kills >= KILLS
     assert killed.while_saving >= KILLS_WHILE_SAVING
     print(f"{killed.kills} kills, {killed.while_saving} of them while a checkpoint was saved")
+
+
+ADDING = {
+    "seq_len": 6,
+    "hidden": 8,
+    "epochs": 6,
+    "train_samples": 20_000,  # 1250 steps: chunks of 500, 500 and 250
+    "val_samples": 50,
+    "test_samples": 120,
+    "optimizer": "sgd",
+    "lr": 0.01,
+    "seeds": 2,
+}
+
+
+def adding(**changes) -> list[str]:
+    words = ["--irnn"]
+    for name, value in {**ADDING, **changes}.items():
+        words += ["--" + name.replace("_", "-"), str(value)]
+    return words
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("backend", "number", "status"),
+    [("jax", signal.SIGTERM, 143), ("torch", signal.SIGINT, 130), ("both", signal.SIGTERM, 143)],
+)
+def test_a_signal_saves_and_the_resumed_run_is_the_same(tmp_path, backend, number, status):
+    """Several seeds, a fixed training set, a test set; the folder is ours while the run lives."""
+    arguments = adding(backend=backend)
+    with command("adding_task", *arguments, "--out", "whole", cwd=tmp_path) as process:
+        process.communicate(timeout=TIMEOUT)
+        assert process.returncode == 0
+    killed = Killed(tmp_path, "adding_task", arguments)
+    late = 14 if backend == "both" else 4  # in the second job, or in the middle of an epoch
+    with command("adding_task", *killed.arguments, cwd=tmp_path) as process:
+        killed.wait(process, lambda: killed.number() >= late)
+        second = [*arguments, "--checkpoint-dir", "checkpoints", "--resume"]
+        with command("adding_task", *second, "--out", "second", cwd=tmp_path) as other:
+            process.send_signal(signal.SIGSTOP)  # it must not end before the other looks
+            _, errors = other.communicate(timeout=TIMEOUT)
+            process.send_signal(signal.SIGCONT)
+        assert (other.returncode, errors.count("\n")) == (2, 1)
+        assert "another run is writing to --checkpoint-dir" in errors
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=TIMEOUT)
+    assert process.returncode == status
+    assert errors.splitlines()[-1] == {143: "terminated", 130: "interrupted"}[status]
+    assert load(tmp_path / "killed")["runs"][-1]["status"] == "interrupted"
+    assert killed.run(lambda process: process.wait(TIMEOUT)) == 0
+    assert_same_results(tmp_path / "whole", tmp_path / "killed")
+    # Nothing is left to do: the last checkpoint holds it all.
+    assert killed.run(lambda process: process.wait(TIMEOUT)) == 0
+    assert_same_results(tmp_path / "whole", tmp_path / "killed")
+
+
+@pytest.mark.slow
+def test_what_resume_refuses_is_one_line(tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos/one.png").touch()
+    before = sorted(tmp_path.rglob("*"))
+    for folder, message in (("nowhere", "holds no checkpoint"), ("photos", "holds no checkpoint")):
+        words = [*options(), "--out", "new", "--checkpoint-dir", folder, "--resume"]
+        with command("copy_task", *words, cwd=tmp_path) as process:
+            _, errors = process.communicate(timeout=TIMEOUT)
+        assert (process.returncode, errors.count("\n")) == (2, 1)
+        assert message in errors
+        assert sorted(tmp_path.rglob("*")) == before
