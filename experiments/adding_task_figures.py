@@ -46,6 +46,8 @@ def draw(results: dict, out: Path) -> list[str]:
             _draw_points(overfitting, found, color)
     baseline = AddingTask(2).baseline
     figures.draw_baseline(loss, baseline)
+    if any("restarts" in run["final"] for run in runs):
+        loss.plot([], [], "x", color="0.35", label="restart")
     equal = (1e-4, 2 * baseline)
     overfitting.plot(equal, equal, color="0.35", linewidth=1.0)
     loss.set(title="Validation loss", xlabel="epoch", ylabel="mean squared error", yscale="log")
@@ -75,9 +77,8 @@ def label(method: str, settings: Mapping[str, Any], config: Mapping[str, Any]) -
     if "identity_scale" in settings:
         words.append(f"{settings['identity_scale']:g} · I")
     if "optimizer" in settings:
-        words.append(f"{'SGD' if values['optimizer'] == 'sgd' else 'Adam'} at {values['lr']:g}")
-        clip = values["clip_norm"]
-        words.append(f"clipped at {clip:g}" if clip else "not clipped")
+        words.append(f"{'SGD' if values['optimizer'] == 'sgd' else 'Adam'} {values['lr']:g}")
+        words.append(f"clip {values['clip_norm']:g}" if values["clip_norm"] else "no clipping")
     return ", ".join(words) or METHOD_LABELS[method]
 
 
@@ -109,7 +110,6 @@ def _mark_restarts(axes: Axes, runs: list[dict], config: Mapping[str, Any], colo
             "x",
             color=color,
             transform=axes.get_xaxis_transform(),
-            label="restarts",
         )
 
 

@@ -53,7 +53,7 @@ def claim_5() -> Row:
     )
     long = load("adding_task/irnn/sgd")
     (sgd,) = long["runs"]
-    adam, seeds = clips["Adam at 0.0001, clipped at 1"], len(next(iter(lengths.values())))
+    adam, seeds = clips["Adam 0.0001, clip 1"], len(next(iter(lengths.values())))
     converged = ", ".join(f"{name}: {epochs(runs)}" for name, runs in lengths.items())
     ratios = [
         run["history"]["val_loss"][-1] / run["history"]["training_set_loss"][-1]

@@ -1,0 +1,112 @@
+"""What a checkpoint every 500 steps costs, as a share of the training between two of them.
+
+    python -m experiments.checkpoint_cost
+
+The IRNN on the adding problem, as its experiment trains it; each chunk of steps is timed, and then
+the checkpoint that follows it, so that a slow moment of the machine meets both.
+"""
+
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from rich.progress import track
+
+from experiments.adding_task import AddingTaskConfig
+from experiments.common import cli, report
+from experiments.common.recipe import load_backend
+from experiments.common.results import Run
+from experiments.common.runner import interruptible
+from experiments.common.session import Session, SessionOptions
+from experiments.common.training_loop import TrainingLoop
+
+Backend = Literal["jax", "torch"]
+BACKENDS: tuple[Backend, ...] = ("jax", "torch")
+
+
+@dataclass(frozen=True)
+class CheckpointCostConfig:
+    """Time checkpoints against the training between them."""
+
+    chunks: int = 15
+    """Chunks of 500 steps, and checkpoints."""
+    out: Path | None = None
+    """Folder to write to; default: figures/checkpoint_cost."""
+
+    def __post_init__(self) -> None:
+        cli.check_counts(self, "chunks")
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """How long a piece of work takes."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def measure_cost(backend: Backend, chunks: int, folder: Path) -> Run:
+    """Train and save in turn; the share of each save in the chunk before it."""
+    options = SessionOptions(checkpoint_dir=folder / backend)
+    config = AddingTaskConfig(irnn=True, backend=backend, session=options)
+    recipe, library = config.recipe("irnn", {}), load_backend(backend)
+    run = Run("irnn", backend, config.seed)
+    loop = TrainingLoop(recipe, config.schedule, [run])
+    train, save = [], []
+    with Session("adding_task", config, [backend]) as session:
+        session.finished([run])
+        loop.begin(library.make_trainer(recipe, [library.initial_weights(recipe, config.seed)]))
+        for _ in track(range(chunks + 2), backend, console=report.console):
+            train.append(seconds(loop.advance))
+            save.append(seconds(lambda: session.after_chunk([], loop.snapshots, loop.num_steps)))
+            steps = loop.num_steps
+            if steps < config.schedule.chunk_steps:  # an epoch's last, with a validation
+                train.pop(), save.pop()
+    share = np.array(save[2:]) / np.array(train[2:])  # the first ones compile
+    low, median, high = np.quantile(share, [0.25, 0.5, 0.75])
+    run.final = {
+        "share": median,
+        "share_low": low,
+        "share_high": high,
+        "save_ms": 1e3 * float(np.median(save[2:])),
+        "train_ms": 1e3 * float(np.median(train[2:])),
+    }
+    run.seconds = sum(train) + sum(save)
+    return run
+
+
+def measure(config: CheckpointCostConfig) -> list[Run]:
+    """Both backends; Interrupted carries those that were finished."""
+    runs: list[Run] = []
+    with interruptible(runs), tempfile.TemporaryDirectory() as folder:
+        for backend in BACKENDS:
+            runs.append(measure_cost(backend, config.chunks, Path(folder)))
+    return runs
+
+
+def print_shares(runs: list[Run]) -> None:
+    """One line a backend."""
+    for run in runs:
+        final = run.final
+        report.console.print(
+            f"{run.backend}: a checkpoint takes {final['save_ms']:.0f} ms after "
+            f"{final['train_ms']:.0f} ms of training, {final['share']:.1%} "
+            f"({final['share_low']:.1%} to {final['share_high']:.1%})"
+        )
+
+
+def execute(config: CheckpointCostConfig) -> None:
+    """Measure, then write and print."""
+    cli.require_backends(BACKENDS)
+    folder = cli.folder("checkpoint_cost", config)
+    out, session = cli.prepare("checkpoint_cost", config, BACKENDS, folder)
+    report.measure_and_write(
+        out, session, lambda: measure(config), lambda results, out: [], print_shares
+    )
+
+
+if __name__ == "__main__":
+    cli.run(CheckpointCostConfig, execute)
