@@ -11,6 +11,7 @@ from tests import numpy_reference as reference
 SQUARE = (7, 7)
 EVERY = {
     "uniform": initializers.uniform(7),
+    "normal": initializers.normal(0.1),
     "xavier": initializers.xavier(),
     "orthogonal": initializers.orthogonal(),
     "identity": initializers.identity(),
@@ -48,6 +49,13 @@ def assert_uniform(sample, low, high):
 def test_uniform_fills_plus_minus_one_over_root_n():
     W = drawn(initializers.uniform(16), (60, 50))  # the bound is of N units, whatever the shape
     assert_uniform(W.ravel(), -0.25, 0.25)
+
+
+def test_normal_has_the_deviation_asked_for():
+    W = drawn(initializers.normal(1e-3), (60, 50))
+    # The relative deviation of a standard deviation from n values is 1/√(2n) = 0.013; four times.
+    np.testing.assert_allclose(W.std(), 1e-3, rtol=0.052)
+    assert np.abs(W).max() > 2.5e-3  # a uniform one would end at 1.7e-3
 
 
 def test_xavier_is_normal_with_variance_two_over_in_plus_out():

@@ -11,20 +11,11 @@ import torch_ref
 from jaxrnn.convert import from_weights
 from jaxrnn.optimizers import adam, cut_learning_rate, sgd
 from tests import numpy_reference as reference
+from tests.trees import assert_trees_close, global_norm
 
 # A few steps in float64, whose sums XLA orders differently from one program to the next.
 FLOAT64 = {"rtol": 1e-12, "atol": 1e-14}
 PAIRS = [(adam, optax.adam), (sgd, optax.sgd)]
-
-
-def assert_trees_close(actual, expected, **tolerance):
-    assert jax.tree.structure(actual) == jax.tree.structure(expected)
-    for a, b in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
-        np.testing.assert_allclose(a, b, **tolerance)
-
-
-def global_norm(tree):
-    return np.sqrt(sum((np.asarray(leaf) ** 2).sum() for leaf in jax.tree.leaves(tree)))
 
 
 @pytest.fixture

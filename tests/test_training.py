@@ -19,6 +19,7 @@ from jaxrnn.training import (
 )
 from tests import numpy_reference as reference
 from tests.numpy_reference import B, C, D, K, N, S, T
+from tests.trees import assert_trees_close, global_norm
 
 # A few steps in float64, whose sums XLA orders differently from one program to the next.
 FLOAT64 = {"rtol": 1e-12, "atol": 1e-14}
@@ -45,16 +46,6 @@ def random_batches(rng, *leading):
 
 def item(tree, index):
     return jax.tree.map(lambda leaf: leaf[index], tree)
-
-
-def assert_trees_close(actual, expected, **tolerance):
-    assert jax.tree.structure(actual) == jax.tree.structure(expected)
-    for a, b in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
-        np.testing.assert_allclose(a, b, **tolerance)
-
-
-def global_norm(tree):
-    return np.sqrt(sum((np.asarray(leaf) ** 2).sum() for leaf in jax.tree.leaves(tree)))
 
 
 def test_classification_loss_is_mean_cross_entropy_and_accuracy(rng, x64):
