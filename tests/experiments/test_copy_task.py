@@ -14,8 +14,8 @@ from experiment_support import PNG, ctrl_c, load, small, without_timings
 from experiments import copy_task, copy_task_figures
 from experiments.common import results as results_module
 from experiments.common.recipe import load_backend
+from experiments.common.records import HISTORY, STEPS
 from experiments.common.results import NotWritten, Run
-from experiments.common.runner import HISTORY, STEPS
 from experiments.copy_task import PRESETS, CopyTaskConfig, execute
 from jaxrnn.tasks import CopyMemoryTask, CopyTask
 

@@ -5,10 +5,16 @@ import pytest
 from experiment_support import PNG, small
 from matplotlib import pyplot as plt
 
-from experiments import copy_task_figures, gradient_spikes, retractions_figures
+from experiments import (
+    adding_task_figures,
+    copy_task_figures,
+    gradient_spikes,
+    retractions_figures,
+)
+from experiments.adding_task import SWEEPS, AddingTaskConfig
 from experiments.common import figures
+from experiments.common.records import HISTORY
 from experiments.common.results import plain
-from experiments.common.runner import HISTORY
 
 # Empty axes, NaN and single points must not warn either: pytest makes warnings errors.
 
@@ -107,6 +113,48 @@ def test_the_copy_task_draws_whatever_was_measured(tmp_path, runs):
     results = plain({"config": vars(small()), "runs": runs})
     assert copy_task_figures.draw(results, tmp_path) == ["copy_task.png"]
     assert (tmp_path / "copy_task.png").read_bytes().startswith(PNG)
+
+
+def adding_run(method="irnn", epochs=2, value=0.5, settings=None, **final):
+    run = copy_run(method, epochs=epochs, value=value)
+    run["history"]["training_set_loss"] = [value] * epochs
+    return run | {"settings": settings or {}, "final": final}
+
+
+@pytest.mark.parametrize(
+    "runs",
+    [
+        [],
+        [adding_run(epochs=0)],
+        [adding_run(epochs=0, restarted_at_steps=[0] * 10, restarts=10), adding_run("relu")],
+        [adding_run(value=None)],
+        [adding_run(epochs=1), adding_run(epochs=3), adding_run(value=1e30)],
+        [adding_run(settings={"seq_len": length}) for length in (150, 200, 300)],
+    ],
+    ids=["none", "before an epoch", "diverged", "all null", "spread", "sweep"],
+)
+def test_the_adding_problem_draws_whatever_was_measured(tmp_path, runs):
+    results = plain({"config": vars(AddingTaskConfig()), "runs": runs})
+    assert adding_task_figures.draw(results, tmp_path) == ["adding_task.png"]
+    assert (tmp_path / "adding_task.png").read_bytes().startswith(PNG)
+
+
+def test_what_a_sweep_calls_its_lines():
+    config = vars(AddingTaskConfig())
+    names = [
+        [adding_task_figures.label("irnn", settings, config) for settings in sweep]
+        for sweep in SWEEPS.values()
+    ]
+    assert names[0] == ["T = 150", "T = 200", "T = 300", "T = 400"]
+    assert names[1][2] == "0.01 · I, SGD 0.01, clip 100"
+    assert names[2] == [
+        "SGD 0.01, clip 1",
+        "SGD 0.01, clip 10",
+        "SGD 0.01, clip 100",
+        "SGD 0.01, no clipping",
+        "Adam 0.0001, clip 1",
+    ]
+    assert adding_task_figures.label("qr", {}, config) == "tanh, QR projection"
 
 
 def test_titles_and_labels_say_what_was_trained():

@@ -13,8 +13,8 @@ import pytest
 from experiment_support import load
 
 from experiments.common import results
+from experiments.common.records import HISTORY
 from experiments.common.results import NotWritten, Run, plain, thin, thin_history, write_atomically
-from experiments.common.runner import HISTORY
 from experiments.copy_task import PRESETS
 
 
