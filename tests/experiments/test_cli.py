@@ -15,7 +15,7 @@ from experiments.benchmark import BenchmarkConfig
 from experiments.common import cli, report
 from experiments.common.results import NotWritten
 from experiments.common.runner import Interrupted
-from experiments.common.session import SessionOptions
+from experiments.common.session import SessionOptions, Terminated
 from experiments.copy_task import PRESETS, CopyTaskConfig
 from experiments.gradient_spikes import GradientSpikesConfig
 from experiments.retractions import RetractionsConfig
@@ -272,6 +272,10 @@ def test_a_missing_framework_is_one_line(capsys, monkeypatch, backend, extra):
     ("error", "status", "message"),
     [
         (Interrupted([]), 130, "interrupted"),
+        (Interrupted([], KeyboardInterrupt()), 130, "interrupted"),
+        (Interrupted([], Terminated()), 143, "terminated"),
+        (Interrupted([], NotWritten("checkpoint-3 not written: full")), 1, "error: checkpoint-3"),
+        (Terminated(), 143, "terminated"),
         (KeyboardInterrupt(), 130, "interrupted"),
         (NotWritten("x.png could not be written: full"), 1, "error: x.png could not be written"),
     ],

@@ -103,7 +103,8 @@ def test_results_have_the_documented_layout(both):
     results = load(both[0])
     assert list(results) == ["experiment", "config", "environment", "runs"]
     assert results["experiment"] == "copy_task"
-    assert set(results["config"]) == {field.name for field in dataclasses.fields(CopyTaskConfig)}
+    fields = {field.name for field in dataclasses.fields(CopyTaskConfig)}
+    assert set(results["config"]) == fields - {"session"}
     assert results["config"]["methods"] == ["qr"]
     assert {f"jax: {len(jax.devices())} x cpu", "torch: cpu"} == set(
         results["environment"]["device"].split(", ")
