@@ -10,7 +10,7 @@ from pathlib import Path
 
 from experiments.claims_adding import claim_5
 from experiments.claims_copy import claim_1, claim_2, claim_3, claim_4
-from experiments.claims_speed import speed_section
+from experiments.claims_speed import checkpoint_sentence, speed_section
 from experiments.common.evidence import load
 from experiments.common.results import ROOT
 
@@ -27,6 +27,7 @@ def claims_table() -> str:
 SECTIONS: dict[str, Callable[[], str]] = {
     "claims": claims_table,
     "speed": lambda: speed_section(load("benchmark")),
+    "checkpoints": lambda: checkpoint_sentence(load("checkpoint_cost")),
 }
 
 

@@ -24,6 +24,19 @@ PROJECTION = {"qr": 0.20, "qr, every 5": 0.06}
 Results = dict[str, Any]
 
 
+def checkpoint_sentence(results: Results) -> str:
+    """What a checkpoint every 500 steps costs."""
+    shares = ", ".join(
+        f"{100 * run['final']['share']:.1f}% ({100 * run['final']['share_low']:.1f} to "
+        f"{100 * run['final']['share_high']:.1f}) in {name}"
+        for run, name in zip(results["runs"], ("JAX", "PyTorch"), strict=True)
+    )
+    return (
+        "A checkpoint every 500 steps of the adding problem adds to their time (median, quartiles; "
+        f"`python -m experiments.checkpoint_cost`; target: under 5%): {shares}."
+    )
+
+
 def speed_section(results: Results) -> str:
     """Steps, targets, projection and scaling, in Markdown."""
     parts = by_setting(results["runs"], "part")

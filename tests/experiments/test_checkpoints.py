@@ -19,6 +19,7 @@ def random_checkpoint(rng):
         "opt_state/0/mu/kernel": rng.standard_normal((1, 2, 4)),
         "opt_state/0/count": rng.integers(0, 9, (1, 2), np.int32),
         "diverged": np.array([[True, False]]),
+        "zeros": np.zeros((1, 2, 3), np.float32),
     }
     records = {"loss": rng.standard_normal(7), "step": np.arange(7), "none": np.empty(0)}
     progress = {"position": {"state": 2**127 + 1}, "loss": np.float32(0.1), "nan": np.nan}
