@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from experiments import claims
 
@@ -35,7 +36,6 @@ def test_the_figures_are_there():
 
 
 def test_every_committed_result_is_small_and_was_trained_to_its_end():
-
     found = list((ROOT / "figures").rglob("results.json"))
     assert found
     for path in found:
@@ -45,9 +45,22 @@ def test_every_committed_result_is_small_and_was_trained_to_its_end():
 
 
 def test_the_copy_task_is_solved_by_projection_alone():
-
     runs = json.loads((ROOT / "figures/copy_task/results.json").read_text())["runs"]
     final = {run["method"]: run["final"] for run in runs}
     assert final["qr"]["val_loss"] <= 0.02
     assert final["qr"]["val_accuracy"] >= 0.999
     assert min(final[name]["val_loss"] for name in ("vanilla", "orthogonal_init")) > 0.85
+
+
+@pytest.mark.parametrize("folder", ["irnn", "irnn/torch"])
+def test_the_irnn_learns_to_add(folder):
+    results = json.loads((ROOT / f"figures/adding_task/{folder}/results.json").read_text())
+    (run,) = results["runs"]
+    assert run["final"]["test_loss"] <= 0.005  # the baseline is 0.167
+    assert "restarts" not in run["final"]
+
+
+def test_the_irnn_learns_every_length():
+    runs = json.loads((ROOT / "figures/adding_task/sweep_length/results.json").read_text())["runs"]
+    assert {run["settings"]["seq_len"] for run in runs} == {150, 200, 300, 400}
+    assert max(run["final"]["test_loss"] for run in runs) < 0.02

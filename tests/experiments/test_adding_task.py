@@ -178,7 +178,7 @@ def test_small_runs_are_the_same_every_time(tmp_path, backend):
 @pytest.mark.slow
 def test_a_sweep_names_what_it_changes(tmp_path, monkeypatch):
     monkeypatch.setitem(SWEEPS, "sweep", [{"seq_len": 4}, {"seq_len": 5}])
-    execute(small(tmp_path, sweep=True, seeds=2))
+    execute(small(tmp_path, sweep=True, seeds=2, seq_len=AddingTaskConfig().seq_len))
     runs = load(tmp_path)["runs"]
     assert [(run["settings"]["seq_len"], run["seed"]) for run in runs] == [
         (4, 0),
