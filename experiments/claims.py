@@ -8,7 +8,6 @@ Every measured number comes from a file under figures/; claims and verdicts are 
 from collections.abc import Callable
 from pathlib import Path
 
-from experiments.claims_adding import claim_5
 from experiments.claims_copy import claim_1, claim_2, claim_3, claim_4
 from experiments.claims_speed import checkpoint_sentence, speed_section
 from experiments.common.evidence import load
@@ -17,7 +16,7 @@ from experiments.common.results import ROOT
 
 def claims_table() -> str:
     """The table of claims in Markdown."""
-    rows = [claim_1(), claim_2(), claim_3(), claim_4(), claim_5()]
+    rows = [claim_1(), claim_2(), claim_3(), claim_4()]
     lines = ["| | claim | command | measured | verdict |", "|---|---|---|---|---|"]
     for number, row in enumerate(rows, start=1):
         lines.append(f"| {number} | " + " | ".join(row) + " |")
