@@ -154,18 +154,16 @@ class AddingTaskConfig:
 
     def _check_modes(self) -> None:
         """ValueError where options do not go together, or would have no effect."""
-        chosen = [name for name in ("irnn", *SWEEPS) if getattr(self, name)]
-        flags = [cli.option(name) for name in chosen]
-        if len(chosen) > 1:
+        flags = [cli.option(name) for name in self.modes]
+        if not flags:
+            return
+        if len(flags) > 1:
             raise ValueError(f"only one of --irnn and the sweeps, got {' '.join(flags)}")
-        swept = {name for settings in self.sweep_settings for name in settings}
-        of_no_effect = {"methods"} if chosen else set()
-        if chosen and chosen != ["irnn"]:
-            of_no_effect |= {"preset", *swept}
-        for name in sorted(of_no_effect):
-            default = type(self).__dataclass_fields__[name].default
-            if getattr(self, name) != default:
-                raise ValueError(f"{flags[0]} decides about {cli.option(name)} itself")
+        of_no_effect = {"methods"}
+        if not self.irnn:
+            of_no_effect |= {"preset", *(name for swept in self.sweep_settings for name in swept)}
+        for name in sorted(of_no_effect & cli.changed_fields(self, AddingTaskConfig())):
+            raise ValueError(f"{flags[0]} decides about {cli.option(name)} itself")
 
     def _numbers_in_memory(self) -> int:
         """The data of all seeds, one batch's states, W_hh and what Adam keeps of it."""
@@ -180,15 +178,19 @@ class AddingTaskConfig:
         return ("jax", "torch") if self.backend == "both" else (self.backend,)
 
     @property
+    def modes(self) -> list[str]:
+        """--irnn or a sweep, where one is asked for; else methods are compared."""
+        return [name for name in ("irnn", *SWEEPS) if getattr(self, name)]
+
+    @property
     def trained_methods(self) -> tuple[str, ...]:
         """The IRNN alone, or the methods to compare."""
-        is_alone = self.irnn or any(getattr(self, name) for name in SWEEPS)
-        return ("irnn",) if is_alone else self.methods
+        return ("irnn",) if self.modes else self.methods
 
     @property
     def sweep_settings(self) -> list[dict[str, Any]]:
         """What the runs change of this configuration, one after the other."""
-        return next((SWEEPS[name] for name in SWEEPS if getattr(self, name)), [{}])
+        return next((SWEEPS[name] for name in self.modes if name in SWEEPS), [{}])
 
     @property
     def schedule(self) -> Schedule:
@@ -226,12 +228,11 @@ class AddingTaskConfig:
     @property
     def folder(self) -> Path:
         """Where below figures/ these settings are written: only the defaults go to adding_task."""
-        chosen = [name for name in ("irnn", *SWEEPS) if getattr(self, name)]
-        presets = [name for name in (*chosen, self.preset) if name in PRESETS]
+        presets = [name for name in (*self.modes, self.preset) if name in PRESETS]
         values = {key: value for name in presets for key, value in PRESETS[name].items()}
         changed = cli.changed_fields(self, AddingTaskConfig(**values, irnn=self.irnn))
         parts = {
-            **{"sweep_length" if name == "sweep" else name: True for name in chosen},
+            **{"sweep_length" if name == "sweep" else name: True for name in self.modes},
             self.preset or "": self.preset is not None,
             self.backend: self.backend != "jax",
             "custom": bool(changed - {"backend", "devices"}),

@@ -32,13 +32,12 @@ def draw(results: dict, out: Path) -> list[str]:
     groups: dict[str, list[dict]] = {}
     for run in runs:
         groups.setdefault(label(run["method"], run["settings"], config), []).append(run)
-    backends = list(dict.fromkeys(run["backend"] for run in runs))
-    look = figures.LOOKS if len(backends) > 1 else {key: {"linewidth": 2.0} for key in backends}
+    looks = figures.looks(runs)
     for (name, group), color in zip(groups.items(), figures.PALETTE, strict=False):
-        for backend in backends:
+        for backend, look in looks.items():
             found = figures.select(group, backend=backend)
-            text = f"{name} ({backend})" if len(backends) > 1 else name
-            line = {"color": color, "label": text, **look[backend]}
+            text = f"{name} ({backend})" if len(looks) > 1 else name
+            line = {"color": color, "label": text, **look}
             figures.draw_lines(loss, found, "history", "epoch", "val_loss", **line)
             figures.draw_lines(grad_norm, found, "history", "epoch", "grad_norm_max", **line)
             figures.draw_lines(spectral_norm, found, "history", "epoch", "spectral_norm", **line)

@@ -17,6 +17,7 @@ import numpy as np
 from rich.progress import track
 
 from experiments.adding_task import AddingTaskConfig
+from experiments.benchmark import spread
 from experiments.common import cli, report
 from experiments.common.recipe import load_backend
 from experiments.common.results import Run
@@ -60,17 +61,14 @@ def measure_cost(backend: Backend, chunks: int, folder: Path) -> Run:
         session.finished([run])
         loop.begin(library.make_trainer(recipe, [library.initial_weights(recipe, config.seed)]))
         for _ in track(range(chunks + 2), backend, console=report.console):
-            train.append(seconds(loop.advance))
-            save.append(seconds(lambda: session.after_chunk([], loop.snapshots, loop.num_steps)))
-            steps = loop.num_steps
-            if steps < config.schedule.chunk_steps:  # an epoch's last, with a validation
-                train.pop(), save.pop()
+            advanced = seconds(loop.advance)
+            saved = seconds(lambda: session.after_chunk([], loop.snapshots, loop.num_steps))
+            if loop.num_steps == config.schedule.chunk_steps:  # the last also validates
+                train.append(advanced)
+                save.append(saved)
     share = np.array(save[2:]) / np.array(train[2:])  # the first ones compile
-    low, median, high = np.quantile(share, [0.25, 0.5, 0.75])
     run.final = {
-        "share": median,
-        "share_low": low,
-        "share_high": high,
+        **spread("share", share),
         "save_ms": 1e3 * float(np.median(save[2:])),
         "train_ms": 1e3 * float(np.median(train[2:])),
     }

@@ -20,13 +20,12 @@ def draw(results: dict, out: Path) -> list[str]:
     config, runs = results["config"], results["runs"]
     figure, axes = figures.panels(2, 2, _title(config))
     (loss, accuracy), (grad_norm, spectral_norm) = axes
-    backends = list(dict.fromkeys(run["backend"] for run in runs))
-    look = figures.LOOKS if len(backends) > 1 else {key: {"linewidth": 2.0} for key in backends}
+    looks = figures.looks(runs)
     for method, color in COLORS.items():
-        for backend in backends:
+        for backend, look in looks.items():
             group = figures.select(runs, method=method, backend=backend)
-            label = _label(method, config) + (f" ({backend})" if len(backends) > 1 else "")
-            line = {"color": color, "label": label, **look[backend]}
+            label = _label(method, config) + (f" ({backend})" if len(looks) > 1 else "")
+            line = {"color": color, "label": label, **look}
             figures.draw_lines(loss, group, "history", "epoch", "val_loss", **line)
             figures.draw_lines(accuracy, group, "history", "epoch", "val_accuracy", **line)
             thin = {**line, "linewidth": 0.6 * line["linewidth"]}

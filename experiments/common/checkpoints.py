@@ -74,7 +74,7 @@ class CheckpointFolder:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._check(to_resume)  # again, for another run may have ended just now
         except BlockingIOError:
-            os.close(self._lock)
+            self.release()
             raise ValueError(f"another run is writing to --checkpoint-dir {folder}") from None
         except ValueError:
             self.release()

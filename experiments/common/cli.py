@@ -23,7 +23,7 @@ import tyro
 from experiments.common.recipe import load_backend
 from experiments.common.results import ROOT, NotWritten
 from experiments.common.runner import Interrupted
-from experiments.common.session import Session, SessionOptions, Terminated
+from experiments.common.session import Session, SessionOptions, Terminated, option
 
 Config = TypeVar("Config")
 # As a field of a configuration: --checkpoint-dir and the rest, without a prefix.
@@ -214,8 +214,3 @@ def changed_fields(config: Any, default: Any) -> set[str]:
         if field.name not in ("out", "session")
         and getattr(config, field.name) != getattr(default, field.name)
     }
-
-
-def option(name: str) -> str:
-    """The option of a field: batch_size → --batch-size."""
-    return "--" + name.replace("_", "-")

@@ -100,6 +100,12 @@ def draw_baseline(axes: Axes, value: float, label: str = "memoryless baseline") 
     axes.axhline(value, color="0.35", linestyle="--", linewidth=1.2, label=label, zorder=1)
 
 
+def looks(runs: Iterable[dict]) -> dict[str, dict[str, Any]]:
+    """The style of each backend's lines; where there is one, a plain line."""
+    backends = list(dict.fromkeys(run["backend"] for run in runs))
+    return {name: LOOKS[name] if len(backends) > 1 else {"linewidth": 2.0} for name in backends}
+
+
 def by_setting(runs: Iterable[dict], name: str) -> dict[str, list[dict]]:
     """The runs of each value of one of their settings, in the order in which they come."""
     groups: dict[str, list[dict]] = {}

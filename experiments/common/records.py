@@ -41,6 +41,7 @@ class Record:
     Attributes:
       run: what is written in the end.
       num_steps: steps taken.
+      width: steps behind each point.
       points: the steps' columns, and in "step" where each point's steps begin.
       epoch: the columns of the epoch so far.
     """

@@ -44,6 +44,11 @@ class SessionOptions:
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
+def option(name: str) -> str:
+    """The option of a field: batch_size → --batch-size."""
+    return "--" + name.replace("_", "-")
+
+
 class Terminated(KeyboardInterrupt):
     """SIGTERM, which ends a run as Ctrl-C does."""
 
@@ -70,9 +75,10 @@ class Session:
         self._number = self._unsaved_steps = 0
         self._signal: int | None = None
         self._is_training = False
-        self._environment = plain(environment(backends))
+        self._environment: dict[str, Any] = {}
         self._folder = None
         if self.options.checkpoint_dir is not None:
+            self._environment = plain(environment(backends))
             self._folder = CheckpointFolder(self.options.checkpoint_dir, self.options.resume)
         try:
             if self._folder and self.options.resume:
@@ -205,7 +211,7 @@ class Session:
             )
         theirs, ours = progress["config"], self._settings()
         differences = [
-            f"--{name.replace('_', '-')} {theirs.get(name)}, not {ours.get(name)}"
+            f"{option(name)} {theirs.get(name)}, not {ours.get(name)}"
             for name in sorted({*theirs, *ours})
             if theirs.get(name) != ours.get(name)
         ]
