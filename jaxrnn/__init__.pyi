@@ -9,17 +9,22 @@ from . import tasks as tasks
 from . import training as training
 from .cells import VanillaCell as VanillaCell
 from .model import SequenceModel as SequenceModel
+from .sampling import sample as sample
 from .tasks import AddingTask as AddingTask
 from .tasks import CopyMemoryTask as CopyMemoryTask
 from .tasks import CopyTask as CopyTask
+from .text import CharacterTask as CharacterTask
+from .text import Text as Text
 from .training import TrainState as TrainState
 from .transforms import project_recurrent as project_recurrent
 
 __all__ = [
     "AddingTask",
+    "CharacterTask",
     "CopyMemoryTask",
     "CopyTask",
     "SequenceModel",
+    "Text",
     "TrainState",
     "VanillaCell",
     "bptt",
@@ -30,6 +35,7 @@ __all__ = [
     "optimizers",
     "orthogonal",
     "project_recurrent",
+    "sample",
     "tasks",
     "training",
 ]

@@ -9,7 +9,7 @@ are a dictionary in the letters of the equations: W_xh (N, D), W_hh (N, N), b_h 
 b_y (C,), and b_modrelu (N,) for modReLU. Gradients and Adam's moments have the same keys.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -158,18 +158,20 @@ def sample(
     weights: Weights,
     rng: np.random.Generator,
     length: int,
-    first: int = 0,
+    prompt: Sequence[int] | np.ndarray = (0,),
     temperature: float = 1.0,
     activation: str = "tanh",
 ) -> list[int]:
     """Tokens drawn one after the other from softmax(y_t / temperature), each the next input."""
-    tokens, token, h = [], first, None
+    tokens: list[int] = []
+    read, h = np.asarray(prompt), None
     for _ in range(length):
-        x = np.eye(weights["W_xh"].shape[1])[[token]][:, None]
+        x = np.eye(weights["W_xh"].shape[1])[read][None]
         y, hidden = forward(weights, x, h, activation)
         h = hidden[:, -1]
         logits = y[0, -1] / temperature
         probabilities = np.exp(logits - logits.max())
         token = int(rng.choice(len(logits), p=probabilities / probabilities.sum()))
         tokens.append(token)
+        read = np.array([token])
     return tokens

@@ -28,7 +28,8 @@ from jaxtyping import Array, Float
 
 from jaxrnn.diagnostics import recurrent_diagnostics
 
-Loss = Callable[[Any, Any], tuple[Float[Array, ""], Float[Array, ""]]]
+# (params, batch) → (loss, accuracy), or (params, batch, carry) → (loss, (accuracy, carry)).
+Loss = Callable[..., tuple[Float[Array, ""], Any]]
 
 # Fewer sequences on a device are not worth an all-reduce. Measured on two CPU cores with N = 100.
 MIN_SEQUENCES_PER_DEVICE = 8
@@ -43,15 +44,20 @@ class TrainState(struct.PyTreeNode):
       step: steps applied so far, int32.
       diverged: whether a loss or gradient was not finite; ``step`` then names that step, and
         ``params`` are those before it.
+      carry: what the streams of truncated BPTT hand on to their next batch, (B, ...); None where
+        batches have nothing to do with each other.
     """
 
     params: Any
     opt_state: Any
     step: Any
     diverged: Any
+    carry: Any = None
 
     @classmethod
-    def create(cls, params: Any, optimizer: optax.GradientTransformation) -> "TrainState":
+    def create(
+        cls, params: Any, optimizer: optax.GradientTransformation, carry: Any = None
+    ) -> "TrainState":
         """The state before the first step; a copy of ``params``, for a chunk donates its state."""
         # Two copies, for some optimizers (DoG, Prodigy) keep the first parameters in their state.
         return cls(
@@ -59,7 +65,14 @@ class TrainState(struct.PyTreeNode):
             opt_state=optimizer.init(jax.tree.map(jnp.array, params)),
             step=jnp.zeros([], jnp.int32),
             diverged=jnp.zeros([], bool),
+            carry=carry,
         )
+
+    @classmethod
+    def specs(cls, leading_axes: int = 0) -> "TrainState":
+        """How devices hold a state: each a part of the carry, and a copy of everything else."""
+        whole, part = PartitionSpec(), PartitionSpec(*[None] * leading_axes, "batch")
+        return cls(whole, whole, whole, whole, part)
 
 
 class Measurements(NamedTuple):
@@ -89,8 +102,32 @@ def classification_loss(model: nn.Module, num_tokens: int) -> Loss:
         logits: Any = model.apply(
             {"params": params}, jax.nn.one_hot(tokens, num_tokens, dtype=dtype)
         )
-        losses = optax.softmax_cross_entropy_with_integer_labels(logits, classes)
-        return losses.mean(), (logits.argmax(-1) == classes).mean()
+        return _cross_entropy(logits, classes)
+
+    return loss
+
+
+def _cross_entropy(logits: Array, classes: Array) -> tuple[Array, Array]:
+    losses = optax.softmax_cross_entropy_with_integer_labels(logits, classes)
+    return losses.mean(), (logits.argmax(-1) == classes).mean()
+
+
+def stream_loss(model: nn.Module, num_tokens: int) -> Loss:
+    """``classification_loss`` for truncated BPTT: each batch goes on where the last one ended.
+
+    The loss takes (params, batch, carry) and gives (loss, (accuracy, carry)). No gradient flows
+    from one batch into the one before it (Williams & Peng 1990).
+    """
+
+    def loss(params: Any, batch: Any, carry: Any) -> tuple[jax.Array, Any]:
+        tokens, classes = batch
+        dtype = jax.tree.leaves(params)[0].dtype
+        inputs = jax.nn.one_hot(tokens, num_tokens, dtype=dtype)
+        variables = {"params": params}
+        applied: Any = model.apply(variables, inputs, initial_carry=carry, return_carry=True)
+        carry, logits = applied
+        value, accuracy = _cross_entropy(logits, classes)
+        return value, (accuracy, carry)
 
     return loss
 
@@ -115,7 +152,8 @@ def make_train_step(
     The step measures loss, accuracy and gradient norm; see ``make_train_chunk`` for the rest.
 
     Args:
-      loss: (params, batch) → (loss, accuracy), both means over the batch.
+      loss: (params, batch) → (loss, accuracy), both means over the batch; of a state with a carry,
+        (params, batch, carry) → (loss, (accuracy, carry)).
       optimizer: any Optax chain.
       axis_name: the mesh axis (of shard_map) whose devices each hold an equal part of the batch.
     """
@@ -123,7 +161,12 @@ def make_train_step(
     optimizer = optax.with_extra_args_support(optimizer)  # some want to know the loss
 
     def step(state: TrainState, batch: Any) -> tuple[TrainState, Measurements]:
-        measured = grad(state.params, batch)
+        carry = state.carry
+        if carry is None:
+            measured = grad(state.params, batch)
+        else:
+            (value, (accuracy, carry)), grads = grad(state.params, batch, carry)
+            measured = (value, accuracy), grads
         if axis_name is not None:
             # As one vector: devices wait for each other once, not once a leaf.
             flat, unflatten = ravel_pytree(measured)
@@ -133,7 +176,7 @@ def make_train_step(
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params, value=value)
         params = optax.apply_updates(state.params, updates)
         diverged = state.diverged | ~jnp.isfinite(value) | ~jnp.isfinite(grad_norm)
-        stepped = TrainState(params, opt_state, state.step + 1, diverged)
+        stepped = TrainState(params, opt_state, state.step + 1, diverged, carry)
         kept = state.replace(diverged=diverged)
         new = jax.tree.map(lambda a, b: jnp.where(diverged, a, b), kept, stepped)
         return new, Measurements(value, accuracy, grad_norm, jnp.nan, jnp.nan)
@@ -155,7 +198,7 @@ def make_train_chunk(
     the same numbers, bit for bit; another, others by rounding.
 
     Args:
-      loss: (params, batch) → (loss, accuracy), both means over the batch.
+      loss: as in ``make_train_step``.
       optimizer: any Optax chain.
       track_every: k, spectral norm and orthogonality error at every k-th step, the chunk's last
         always among them.
@@ -197,8 +240,8 @@ def make_train_chunk(
         return jax.shard_map(
             partial(run, "batch"),
             mesh=mesh,
-            in_specs=(whole, shared),
-            out_specs=whole,
+            in_specs=(TrainState.specs(), shared),
+            out_specs=(TrainState.specs(), whole),
             check_vma=False,  # leave each device its own gradient, for the step to average
         )(state, batches)
 

@@ -16,13 +16,16 @@ steps in a chunk. PyTorch stores weights (out, in), as the equation writes them.
 """
 
 from torch_ref import convert, diagnostics, initializers, optimizers, orthogonal, training
-from torch_ref.cells import VanillaCell
+from torch_ref.cells import GRUCell, LSTMCell, VanillaCell
 from torch_ref.model import SequenceModel
 from torch_ref.optimizers import trainable
+from torch_ref.sampling import sample
 from torch_ref.training import TrainState
 from torch_ref.transforms import project_recurrent
 
 __all__ = [
+    "GRUCell",
+    "LSTMCell",
     "SequenceModel",
     "TrainState",
     "VanillaCell",
@@ -32,6 +35,7 @@ __all__ = [
     "optimizers",
     "orthogonal",
     "project_recurrent",
+    "sample",
     "trainable",
     "training",
 ]

@@ -1,11 +1,13 @@
-"""The vanilla recurrent cell, h_t = phi(W_xh x_t + W_hh h_{t-1} + b_h), on torch.nn.RNN.
+"""The vanilla recurrent cell, h_t = phi(W_xh x_t + W_hh h_{t-1} + b_h), and gated ones.
 
-torch.nn.RNN is a cell and the loop over time in one, so this class takes whole sequences. It trains
-one bias, as the equation has it: torch's second one, b_hh, stays at zero, for two redundant biases
-get the same gradient, move twice as fast under Adam and count twice in the clipping norm.
+torch.nn.RNN is a cell and the loop over time in one, and so are torch.nn.GRU and torch.nn.LSTM: all
+take whole sequences. Each gate trains one bias, as the equations have it: torch's second one, b_hh,
+stays at zero, for two redundant biases get the same gradient, move twice as fast under Adam and
+count twice in the clipping norm.
 """
 
 from collections.abc import Callable
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -42,6 +44,8 @@ class VanillaCell(nn.RNN):
       ValueError: an unknown activation.
     """
 
+    gates: ClassVar[str] = "h"
+    gates_with_two_biases: ClassVar[str] = ""
     weight_ih_l0: nn.Parameter
     weight_hh_l0: nn.Parameter
     bias_ih_l0: nn.Parameter
@@ -82,3 +86,83 @@ class VanillaCell(nn.RNN):
             h = phi(z + h @ self.weight_hh_l0.T, *extra)
             steps.append(h)
         return torch.stack(steps, 1), h
+
+
+class GRUCell(nn.GRU):
+    """r, z = σ(W_x x + W_h h + b);  n = tanh(W_xn x + b_n + r ⊙ (W_hn h + b_hn));
+    h_t = (1 − z) ⊙ n + z ⊙ h_{t-1}, over a sequence (Cho et al. 2014), as in flax's GRUCell.
+
+    Parameters: those of torch.nn.GRU; of ``bias_hh_l0`` only b_hn, which r multiplies, is trained.
+
+    Args:
+      num_inputs: D.
+      features: N.
+      dtype, device: of the parameters.
+    """
+
+    gates: ClassVar[str] = "rzn"
+    gates_with_two_biases: ClassVar[str] = "n"
+    weight_ih_l0: nn.Parameter
+    weight_hh_l0: nn.Parameter
+    bias_ih_l0: nn.Parameter
+    bias_hh_l0: nn.Parameter
+
+    def __init__(
+        self,
+        num_inputs: int,
+        features: int,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+    ) -> None:
+        super().__init__(num_inputs, features, batch_first=True, dtype=dtype, device=device)
+        mask = torch.zeros_like(self.bias_hh_l0)
+        mask[2 * features :] = 1
+        with torch.no_grad():
+            self.bias_hh_l0.mul_(mask)
+        self.bias_hh_l0.register_hook(lambda grad: grad * mask.to(grad.device))
+
+    def forward(self, inputs: Tensor, carry: Tensor | None = None) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        """(B, T, D) and h_0 (B, N) or None for zeros → all h_t (B, T, N) and h_T (B, N)."""
+        hidden, last = super().forward(inputs, None if carry is None else carry[None])
+        return hidden, last[0]
+
+
+class LSTMCell(nn.LSTM):
+    """i, f, o = σ(W_x x + W_h h + b);  g = tanh(W_xg x + W_hg h + b_g);
+    c_t = f ⊙ c_{t-1} + i ⊙ g;  h_t = o ⊙ tanh(c_t), over a sequence (Hochreiter & Schmidhuber
+    1997; Gers et al. 2000), as in flax's LSTMCell.
+
+    Parameters: those of torch.nn.LSTM, of which ``bias_hh_l0`` stays at zero.
+
+    Args:
+      num_inputs: D.
+      features: N.
+      dtype, device: of the parameters.
+    """
+
+    gates: ClassVar[str] = "ifgo"
+    gates_with_two_biases: ClassVar[str] = ""
+    weight_ih_l0: nn.Parameter
+    weight_hh_l0: nn.Parameter
+    bias_ih_l0: nn.Parameter
+    bias_hh_l0: nn.Parameter
+
+    def __init__(
+        self,
+        num_inputs: int,
+        features: int,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+    ) -> None:
+        super().__init__(num_inputs, features, batch_first=True, dtype=dtype, device=device)
+        nn.init.zeros_(self.bias_hh_l0)
+        self.bias_hh_l0.requires_grad_(False)
+
+    def forward(  # type: ignore[override]
+        self, inputs: Tensor, carry: tuple[Tensor, Tensor] | None = None
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """(B, T, D) and (c_0, h_0), (B, N) each, or None for zeros → h_t (B, T, N), (c_T, h_T)."""
+        # The order of a carry is flax's, (c, h).
+        state = None if carry is None else (carry[1][None], carry[0][None])
+        hidden, (last, memory) = super().forward(inputs, state)
+        return hidden, (memory[0], last[0])

@@ -1,54 +1,68 @@
 """Weights as a plain dictionary in the letters of the equations, the meeting point of frameworks.
 
-W_xh (N, D)   W_hh (N, N)   b_h (N,)   W_hy (C, N)   b_y (C,)   and b_modrelu (N,) for modReLU
+    W_xh (N, D)   W_hh (N, N)   b_h (N,)   W_hy (C, N)   b_y (C,)   and b_modrelu (N,) for modReLU
+
+Gated cells have one of each for every gate, whose letters are those of torch_ref.cells: W_xr, W_hr,
+b_r, ...; a GRU also b_hn.
 """
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor
+
+from torch_ref.model import SequenceModel
 
 Weights = dict[str, np.ndarray]
 
-_PLACES = {
-    "W_xh": "cell.weight_ih_l0",
-    "W_hh": "cell.weight_hh_l0",
-    "b_h": "cell.bias_ih_l0",
-    "b_modrelu": "cell.modrelu_bias",
-    "W_hy": "readout.weight",
-    "b_y": "readout.bias",
-}
+
+def _places(model: SequenceModel) -> dict[str, tuple[Tensor, slice]]:
+    """The parameter that each array is in, and the rows that are its own."""
+    cell, readout, everything = model.cell, model.readout, slice(None)
+    places = {"W_hy": (readout.weight, everything), "b_y": (readout.bias, everything)}
+    N = cell.hidden_size
+    for index, gate in enumerate(cell.gates):
+        rows = slice(index * N, (index + 1) * N)
+        x, h = (gate, gate) if len(cell.gates) > 1 else ("h", "h")
+        places[f"W_x{x}"] = (cell.weight_ih_l0, rows)
+        places[f"W_h{h}"] = (cell.weight_hh_l0, rows)
+        places[f"b_{x}"] = (cell.bias_ih_l0, rows)
+        if gate in cell.gates_with_two_biases:
+            places[f"b_h{gate}"] = (cell.bias_hh_l0, rows)
+    if hasattr(cell, "modrelu_bias"):
+        places["b_modrelu"] = (cell.get_parameter("modrelu_bias"), everything)
+    return places
 
 
-def to_weights(model: nn.Module) -> Weights:
+def to_weights(model: SequenceModel) -> Weights:
     """Copies of the arrays of a ``SequenceModel``."""
-    params = dict(model.named_parameters())
+    return {name: _array(param[rows]) for name, (param, rows) in _places(model).items()}
+
+
+def to_gradients(model: SequenceModel) -> Weights:
+    """Copies of the gradients of a ``SequenceModel`` after ``backward()``, under the same names."""
+    places = _places(model).items()
     return {
-        name: params[path].detach().cpu().numpy().copy()
-        for name, path in _PLACES.items()
-        if path in params
+        name: _array(param.grad[rows]) for name, (param, rows) in places if param.grad is not None
     }
 
 
-def to_gradients(model: nn.Module) -> Weights:
-    """Copies of the gradients of a ``SequenceModel`` after ``backward()``, under the same names."""
-    params = dict(model.named_parameters())
-    found = {name: params[path].grad for name, path in _PLACES.items() if path in params}
-    return {name: grad.cpu().numpy().copy() for name, grad in found.items() if grad is not None}
+def _array(tensor: Tensor) -> np.ndarray:
+    return tensor.detach().cpu().numpy().copy()
 
 
-def load_weights(model: nn.Module, weights: Weights) -> None:
+def load_weights(model: SequenceModel, weights: Weights) -> None:
     """Copy arrays into a ``SequenceModel``.
 
     Raises:
       ValueError: an array is missing, unknown or of another shape.
     """
-    params = dict(model.named_parameters())
-    expected = {name for name, path in _PLACES.items() if path in params}
-    if expected != weights.keys():
-        raise ValueError(f"expected arrays {sorted(expected)}, got {sorted(weights)}")
+    places = _places(model)
+    if places.keys() != weights.keys():
+        raise ValueError(f"expected arrays {sorted(places)}, got {sorted(weights)}")
     with torch.no_grad():
         for name, array in weights.items():
-            param = params[_PLACES[name]]
-            if tuple(param.shape) != array.shape:
-                raise ValueError(f"{name} must have shape {tuple(param.shape)}, got {array.shape}")
-            param.copy_(torch.tensor(array))
+            param, rows = places[name]
+            shape = tuple(param[rows].shape)
+            if shape != array.shape:
+                raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
+            param[rows] = torch.tensor(array)

@@ -1,20 +1,24 @@
 """A recurrent cell over a sequence, and a linear readout y_t = W_hy h_t + b_y."""
 
+from typing import Any
+
 from torch import Tensor, nn
 
-from torch_ref.cells import VanillaCell
+from torch_ref.cells import GRUCell, LSTMCell, VanillaCell
 
 
 class SequenceModel(nn.Module):
     """The cell over time, then the readout.
 
     Args:
-      cell: a ``VanillaCell``.
+      cell: a ``VanillaCell``, ``GRUCell`` or ``LSTMCell``.
       num_outputs: C.
       last_only: read out h_T alone, giving (B, C) instead of (B, T, C).
     """
 
-    def __init__(self, cell: VanillaCell, num_outputs: int, last_only: bool = False) -> None:
+    def __init__(
+        self, cell: VanillaCell | GRUCell | LSTMCell, num_outputs: int, last_only: bool = False
+    ) -> None:
         super().__init__()
         self.cell = cell
         self.last_only = last_only
@@ -23,16 +27,15 @@ class SequenceModel(nn.Module):
             cell.hidden_size, num_outputs, dtype=weight.dtype, device=weight.device
         )
 
-    def forward(
-        self, inputs: Tensor, initial_carry: Tensor | None = None, return_carry: bool = False
-    ) -> Tensor | tuple[Tensor, Tensor]:
+    def forward(self, inputs: Tensor, initial_carry: Any = None, return_carry: bool = False) -> Any:
         """Outputs (B, T, C), or (B, C) with ``last_only``; with ``return_carry``, (carry, outputs).
 
         Args:
           inputs: (B, T, D).
-          initial_carry: h_0 (B, N); default: zeros.
-          return_carry: also return h_T.
+          initial_carry: h_0 (B, N), or of an LSTM (c_0, h_0); default: zeros.
+          return_carry: also return that of step T.
         """
         hidden, carry = self.cell(inputs, initial_carry)
-        outputs = self.readout(carry if self.last_only else hidden)
+        last = carry[1] if isinstance(carry, tuple) else carry
+        outputs = self.readout(last if self.last_only else hidden)
         return (carry, outputs) if return_carry else outputs

@@ -15,7 +15,8 @@ from torch_ref.diagnostics import recurrent_diagnostics
 from torch_ref.optimizers import clip_by_global_norm, global_norm, trainable
 from torch_ref.transforms import project_recurrent
 
-Loss = Callable[[nn.Module, Any], tuple[Tensor, Tensor]]
+# (model, batch) → (loss, accuracy), or (model, batch, carry) → (loss, (accuracy, carry)).
+Loss = Callable[..., tuple[Tensor, Any]]
 
 
 @dataclass
@@ -29,6 +30,8 @@ class TrainState:
       projection: applied after the optimizer, or None.
       step: steps applied so far.
       diverged: whether a loss or gradient was not finite; ``step`` then names that step.
+      carry: what the streams of truncated BPTT hand on to their next batch, (B, N) each; None
+        where batches have nothing to do with each other.
     """
 
     model: nn.Module
@@ -37,6 +40,7 @@ class TrainState:
     projection: project_recurrent | None = None
     step: int = 0
     diverged: bool = False
+    carry: Any = None
 
 
 class Measurements(NamedTuple):
@@ -57,11 +61,34 @@ def classification_loss(num_tokens: int) -> Loss:
         weight = next(model.parameters())
         inputs = nn.functional.one_hot(tokens.long(), num_tokens).to(weight.dtype)
         logits = model(inputs)
-        classes = classes.long()
-        value = nn.functional.cross_entropy(logits.flatten(0, -2), classes.flatten())
-        return value, (logits.detach().argmax(-1) == classes).float().mean()
+        return _cross_entropy(logits, classes.long())
 
     return loss
+
+
+def stream_loss(num_tokens: int) -> Loss:
+    """``classification_loss`` for truncated BPTT: each batch goes on where the last one ended.
+
+    The loss takes (model, batch, carry) and gives (loss, (accuracy, carry)). No gradient flows
+    from one batch into the one before it (Williams & Peng 1990).
+    """
+
+    def loss(model: nn.Module, batch: Any, carry: Any) -> tuple[Tensor, Any]:
+        tokens, classes = batch
+        weight = next(model.parameters())
+        inputs = nn.functional.one_hot(tokens.long(), num_tokens).to(weight.dtype)
+        carry, logits = model(inputs, carry, return_carry=True)
+        value, accuracy = _cross_entropy(logits, classes.long())
+        is_pair = isinstance(carry, tuple)
+        carry = tuple(part.detach() for part in carry) if is_pair else carry.detach()
+        return value, (accuracy, carry)
+
+    return loss
+
+
+def _cross_entropy(logits: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
+    value = nn.functional.cross_entropy(logits.flatten(0, -2), classes.flatten())
+    return value, (logits.detach().argmax(-1) == classes).float().mean()
 
 
 def regression_loss() -> Loss:
@@ -82,7 +109,11 @@ def make_train_step(loss: Loss) -> Callable[[TrainState, Any], Measurements]:
 
     def step(state: TrainState, batch: Any) -> Measurements:
         state.optimizer.zero_grad(set_to_none=True)
-        value, accuracy = loss(state.model, batch)
+        carry = state.carry
+        if carry is None:
+            value, accuracy = loss(state.model, batch)
+        else:
+            value, (accuracy, carry) = loss(state.model, batch, carry)
         value.backward()
         gradients = [param.grad for param in trainable(state.model) if param.grad is not None]
         norm = global_norm(gradients).item()
@@ -95,6 +126,7 @@ def make_train_step(loss: Loss) -> Callable[[TrainState, Any], Measurements]:
             if state.projection is not None:
                 state.projection.step()
             state.step += 1
+            state.carry = carry
         return measured
 
     return step

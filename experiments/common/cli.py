@@ -68,13 +68,18 @@ def parse(
     if presets:
         early = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
         early.add_argument("--preset")
+        early.add_argument("--compare")
         try:
-            preset = early.parse_known_args(list(arguments))[0].preset
+            given = early.parse_known_args(list(arguments))[0]
         except argparse.ArgumentError:
-            preset = None  # tyro says what is wrong with it
+            given = argparse.Namespace(preset=None, compare=None)  # tyro says what is wrong
         # A preset may also be a flag of its own.
         flags = {argument.replace("_", "-") for argument in arguments}
-        chosen = [name for name in presets if name == preset or option(name) in flags]
+        chosen = [
+            name
+            for name in presets
+            if name in (given.preset, given.compare) or option(name) in flags
+        ]
         values = {key: value for name in chosen for key, value in presets[name].items()}
         try:
             default = config_class(**values)

@@ -3,13 +3,16 @@
 import contextlib
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax.sharding import NamedSharding, PartitionSpec
+from flax import linen as nn
+from flax import traverse_util
+from jax.sharding import NamedSharding
 
 import jaxrnn
 from experiments.common.recipe import Recipe, State, Weights
@@ -63,13 +66,17 @@ def build_model(recipe: Recipe) -> jaxrnn.SequenceModel:
         "henaff": initializers.henaff(),
         "identity": initializers.identity(recipe.identity_scale),
     }[recipe.recurrent_init]
-    cell = jaxrnn.VanillaCell(
-        recipe.hidden,
-        activation=recipe.activation,
-        kernel_init=input_init,
-        recurrent_kernel_init=recurrent_init,
-        bias_init=bias_init,
-    )
+    inits: Any = {
+        "kernel_init": input_init,
+        "recurrent_kernel_init": recurrent_init,
+        "bias_init": bias_init,
+    }
+    make_cell: Any = {
+        "vanilla": partial(jaxrnn.VanillaCell, activation=recipe.activation),
+        "gru": nn.GRUCell,
+        "lstm": nn.OptimizedLSTMCell,  # the same LSTM, its gates' products as one
+    }[recipe.cell]
+    cell = make_cell(recipe.hidden, **inits)
     return jaxrnn.SequenceModel(
         cell,
         num_outputs=recipe.task.num_outputs,
@@ -89,6 +96,13 @@ def build_loss(recipe: Recipe) -> training.Loss:
     return training.classification_loss(model, recipe.task.num_inputs)
 
 
+def build_stream_loss(recipe: Recipe) -> training.Loss:
+    """The loss to train by: that of truncated BPTT for streams, else ``build_loss``."""
+    if recipe.streams is None:
+        return build_loss(recipe)
+    return training.stream_loss(build_model(recipe), recipe.task.num_inputs)
+
+
 def build_optimizer(recipe: Recipe) -> optax.GradientTransformation:
     """Clipping, Adam or SGD, and the projection last."""
     make = {"adam": optimizers.adam, "sgd": optimizers.sgd}[recipe.optimizer]
@@ -105,6 +119,14 @@ def initial_variables(recipe: Recipe, seed: int) -> Any:
     return build_model(recipe).init(jax.random.key(seed), dummy)
 
 
+def initial_carry(recipe: Recipe) -> Any:
+    """What the streams of truncated BPTT begin with; None where there are none."""
+    if recipe.streams is None:
+        return None
+    cell: Any = build_model(recipe).cell
+    return cell.initialize_carry(jax.random.key(0), (recipe.streams, recipe.task.num_inputs))
+
+
 def initial_weights(recipe: Recipe, seed: int) -> Weights:
     """Fresh weights in the letters of the equations."""
     return jaxrnn.convert.to_weights(initial_variables(recipe, seed)["params"])
@@ -115,10 +137,14 @@ class JaxTrainer:
 
     def __init__(self, recipe: Recipe, weights: Sequence[Weights]) -> None:
         loss, optimizer = build_loss(recipe), build_optimizer(recipe)
-        chunk = training.make_train_chunk(loss, optimizer, recipe.track_every, recipe.devices)
+        chunk = training.make_train_chunk(
+            build_stream_loss(recipe), optimizer, recipe.track_every, recipe.devices
+        )
         self._num_seeds = len(weights)
         self._several = len(weights) > 1
-        create = lambda params: training.TrainState.create(params, optimizer)  # noqa: E731
+        create = lambda params: training.TrainState.create(  # noqa: E731
+            params, optimizer, initial_carry(recipe)
+        )
         if self._several:
             chunk, loss, create = (over_seeds(function) for function in (chunk, loss, create))
         self._chunk = jax.jit(chunk, donate_argnums=0)
@@ -133,7 +159,10 @@ class JaxTrainer:
         resting = {i: self.state(i) for i, batch in enumerate(batches) if batch is None}
         mesh = training.batch_mesh(self._devices, anyone.inputs.shape[1])
         # Moves nothing from the second chunk on.
-        state = jax.device_put(self._state, NamedSharding(mesh, PartitionSpec()))
+        specs = training.TrainState.specs(leading_axes=int(self._several))
+        state = jax.device_put(
+            self._state, jax.tree.map(lambda spec: NamedSharding(mesh, spec), specs)
+        )
         stacked = self._stack_batches([batch or anyone for batch in batches])
         self._state, measured = self._chunk(state, stacked)
         for i, before in resting.items():
@@ -186,3 +215,24 @@ def _name(path: Any) -> str:
 
 
 make_trainer = JaxTrainer
+
+
+def weights_of(recipe: Recipe, state: State) -> Weights:
+    """The weights in a trainer's state."""
+    params: Any = traverse_util.unflatten_dict(state, sep="/")["params"]
+    return jaxrnn.convert.to_weights(params)
+
+
+def sample(
+    recipe: Recipe,
+    weights: Weights,
+    prompt: np.ndarray,
+    length: int,
+    temperature: float,
+    seed: int,
+) -> np.ndarray:
+    """So many tokens, one drawn after the other, after those of a prompt."""
+    variables = {"params": jaxrnn.convert.from_weights(weights)}
+    key = jax.random.key(seed)
+    drawn = jaxrnn.sample(build_model(recipe), variables, key, prompt, length, temperature)
+    return np.asarray(drawn)

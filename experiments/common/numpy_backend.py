@@ -4,7 +4,7 @@ It knows one initialiser beside the uniform one and the identity, one rate for a
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -41,8 +41,10 @@ class NumpyTrainer:
     """S seeds in training."""
 
     def __init__(self, recipe: Recipe, weights: Sequence[Weights]) -> None:
-        if recipe.optimizer != "adam" or recipe.input_std is not None:
-            raise ValueError("the network in NumPy knows Adam and uniform input weights alone")
+        if recipe.optimizer != "adam" or recipe.input_std or recipe.cell != "vanilla":
+            raise ValueError(
+                "the network in NumPy knows a vanilla cell, Adam and uniform input weights alone"
+            )
         self._states = [_Training(recipe, seed_weights) for seed_weights in weights]
 
     def train(self, batches: Sequence[Batch | None]) -> Measurements:
@@ -69,7 +71,13 @@ class NumpyTrainer:
             for group, named in (("weights", training.weights), ("m", adam.m), ("v", adam.v))
             for name, array in named.items()
         }
-        numbers = {"steps": adam.steps, "rate": adam.lr, "diverged": training.diverged}
+        numbers: dict[str, Any] = {
+            "steps": adam.steps,
+            "rate": adam.lr,
+            "diverged": training.diverged,
+        }
+        if training.carry is not None:
+            numbers["carry"] = training.carry
         return arrays | {name: np.array(value) for name, value in numbers.items()}
 
     def restore(self, seed: int, state: State) -> None:
@@ -80,6 +88,8 @@ class NumpyTrainer:
             named.update({name: state[f"{group}/{name}"].copy() for name in named})
         adam.steps, adam.lr = int(state["steps"]), float(state["rate"])
         training.diverged = bool(state["diverged"])
+        if training.carry is not None:
+            training.carry = state["carry"].copy()
 
     def cut_learning_rate(self, seed: int, factor: float) -> None:
         """Multiply the learning rate of a seed."""
@@ -87,13 +97,14 @@ class NumpyTrainer:
 
 
 class _Training:
-    """One seed: its weights, and what Adam keeps of them."""
+    """One seed: its weights, what Adam keeps of them, and the carry of its streams."""
 
     def __init__(self, recipe: Recipe, weights: Weights) -> None:
         self.recipe = recipe
         self.weights = {name: np.asarray(array, np.float64) for name, array in weights.items()}
         self.adam = numpy_rnn.Adam(self.weights, recipe.lr)
         self.diverged = False
+        self.carry = None if recipe.streams is None else np.zeros((recipe.streams, recipe.hidden))
 
     def train(self, batches: Batch) -> np.ndarray:
         """K steps; the columns of Measurements as rows (5, K)."""
@@ -111,7 +122,7 @@ class _Training:
     def step(self, batch: Batch) -> tuple[float, float, float]:
         """Loss, accuracy and gradient norm; none is applied after one that was not finite."""
         recipe = self.recipe
-        value, accuracy, dy, inputs, hidden = self.loss(batch)
+        value, accuracy, dy, inputs, hidden = self.loss(batch, self.carry)
         gradients = numpy_rnn.backward(self.weights, inputs, hidden, dy, recipe.activation)
         gradients, norm = numpy_rnn.clip_by_global_norm(gradients, recipe.clip_norm)
         self.diverged |= not (np.isfinite(value) and np.isfinite(norm))
@@ -119,14 +130,18 @@ class _Training:
             self.weights = self.adam.update(self.weights, gradients)
             if recipe.retraction and (self.adam.steps - 1) % recipe.project_every == 0:
                 self.weights["W_hh"] = numpy_rnn.project(self.weights["W_hh"])
+            if self.carry is not None:
+                self.carry = hidden[:, -1]
         return value, accuracy, norm
 
-    def loss(self, batch: Batch) -> tuple[float, float, np.ndarray, np.ndarray, np.ndarray]:
+    def loss(
+        self, batch: Batch, carry: np.ndarray | None = None
+    ) -> tuple[float, float, np.ndarray, np.ndarray, np.ndarray]:
         """Loss and accuracy, then what the way back needs: ∂L/∂y, inputs and states."""
         recipe, inputs = self.recipe, batch.inputs
         if not recipe.is_regression:
             inputs = np.eye(recipe.task.num_inputs)[inputs]
-        outputs, hidden = numpy_rnn.forward(self.weights, inputs, activation=recipe.activation)
+        outputs, hidden = numpy_rnn.forward(self.weights, inputs, carry, recipe.activation)
         if recipe.is_regression:
             value, dy = numpy_rnn.squared_error(outputs, batch.targets)
             return value, np.nan, dy, inputs, hidden
@@ -136,3 +151,23 @@ class _Training:
 
 
 make_trainer = NumpyTrainer
+
+
+def weights_of(recipe: Recipe, state: State) -> Weights:
+    """The weights in a trainer's state."""
+    prefix = "weights/"
+    return {name.removeprefix(prefix): x for name, x in state.items() if name.startswith(prefix)}
+
+
+def sample(
+    recipe: Recipe,
+    weights: Weights,
+    prompt: np.ndarray,
+    length: int,
+    temperature: float,
+    seed: int,
+) -> np.ndarray:
+    """So many tokens, one drawn after the other, after those of a prompt."""
+    rng = np.random.default_rng(seed)
+    tokens = numpy_rnn.sample(weights, rng, length, prompt, temperature, recipe.activation)
+    return np.array(tokens)

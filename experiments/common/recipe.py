@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from jaxrnn.tasks import Batch, Task
+from jaxrnn.text import CharacterTask
 
 Weights = dict[str, np.ndarray]
 State = dict[str, np.ndarray]  # a trainer's, under names of its own
@@ -22,7 +23,8 @@ class Recipe:
     Attributes:
       task: what is learnt; a task with one output is a regression read out at the last step.
       hidden: N.
-      activation: phi.
+      cell: "vanilla", "gru" or "lstm".
+      activation: phi, of the vanilla cell.
       recurrent_init: the initialiser of W_hh, by name; everything else is drawn from ±1/√N.
       identity_scale: W_hh starts as so many times I, where recurrent_init is "identity".
       input_std: W_xh ~ N(0, input_std²) instead, and all biases 0.
@@ -38,6 +40,7 @@ class Recipe:
 
     task: Task
     hidden: int
+    cell: Literal["vanilla", "gru", "lstm"] = "vanilla"
     activation: str = "tanh"
     recurrent_init: str = "uniform"
     identity_scale: float = 1.0
@@ -57,6 +60,11 @@ class Recipe:
     def is_regression(self) -> bool:
         """Whether the task asks for one real number per sequence."""
         return self.task.num_outputs == 1
+
+    @property
+    def streams(self) -> int | None:
+        """B of truncated BPTT, whose batches each go on where the last one ended; else None."""
+        return self.task.streams if isinstance(self.task, CharacterTask) else None
 
 
 class Trainer(Protocol):
@@ -89,6 +97,20 @@ class Backend(Protocol):
 
     def make_trainer(self, recipe: Recipe, weights: Sequence[Weights]) -> Trainer:
         """A trainer that starts from the weights of each seed."""
+
+    def weights_of(self, recipe: Recipe, state: State) -> Weights:
+        """The weights in a trainer's state."""
+
+    def sample(
+        self,
+        recipe: Recipe,
+        weights: Weights,
+        prompt: np.ndarray,
+        length: int,
+        temperature: float,
+        seed: int,
+    ) -> np.ndarray:
+        """So many tokens, one drawn after the other, after those of a prompt."""
 
 
 def load_backend(name: str) -> ModuleType:

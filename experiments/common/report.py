@@ -136,7 +136,7 @@ def _restarts(count: int) -> str:
 def print_table(
     title: str,
     runs: Sequence[Run],
-    baseline: float,
+    baseline: float | None,
     columns: Mapping[str, str] = COLUMNS,
     label: Callable[[Run], str] = lambda run: run.method,
 ) -> None:
@@ -145,7 +145,7 @@ def print_table(
     Args:
       title: above the table.
       runs: what to show; those of one label and backend are seeds of one another.
-      baseline: the loss of the best answer that remembers nothing.
+      baseline: the loss of the best answer that remembers nothing, if it is to be shown.
       columns: heading → quantity in ``run.final``.
       label: what a run is called.
     """
@@ -163,7 +163,8 @@ def print_table(
             for quantity in columns.values()
         ]
         table.add_row(name, *cells, f"{group[0].steps_per_second:.0f}", _status(group))
-    table.add_row("memoryless baseline", f"{baseline:.4f}")
+    if baseline is not None:
+        table.add_row("memoryless baseline", f"{baseline:.4f}")
     console.print(table)
 
 

@@ -46,6 +46,7 @@ def train_runs(
     settings: Mapping[str, Any] | None = None,
     session: Session | None = None,
     on_chunk: Callable[[Sequence[Progress]], Any] = lambda progress: None,
+    measure: Callable[[Run, Weights], dict[str, Any]] | None = None,
 ) -> list[Run]:
     """Train one method from each seed and return its runs.
 
@@ -62,6 +63,7 @@ def train_runs(
       settings: of the runs, what differs from the experiment's configuration.
       session: saves checkpoints, and knows what an earlier process had trained already.
       on_chunk: called after each chunk of steps with the progress of each seed it trained.
+      measure: called with every completed run and its weights; the result joins ``run.final``.
 
     Raises:
       Interrupted: Ctrl-C, SIGTERM or a checkpoint not written; carries the runs so far.
@@ -85,6 +87,10 @@ def train_runs(
     except (KeyboardInterrupt, NotWritten) as cause:
         raise Interrupted(loop.finish(is_interrupted=True), cause) from None
     runs = loop.finish()
+    if measure is not None:
+        for run, (latest, _) in zip(runs, loop.snapshots, strict=True):
+            if run.status == "completed":
+                run.final |= measure(run, library.weights_of(recipe, latest.state))
     with interruptible(runs):
-        session.finish(runs)
+        session.finish(runs, loop.snapshots)
     return runs

@@ -16,6 +16,7 @@ from typing import Any
 
 from experiments.common.checkpoints import Checkpoint, CheckpointFolder
 from experiments.common.events import EventFiles
+from experiments.common.recipe import State
 from experiments.common.records import Progress
 from experiments.common.results import Run, environment, plain, settings_of
 from experiments.common.snapshots import Snapshots, below, pack, pack_run, unpack, unpack_run
@@ -51,6 +52,27 @@ def option(name: str) -> str:
 
 class Terminated(KeyboardInterrupt):
     """SIGTERM, which ends a run as Ctrl-C does."""
+
+
+def saved_states(
+    folder: Path, experiment: str
+) -> tuple[dict[str, Any], dict[str, Any], list[State]]:
+    """The configuration, the job and the state of each seed in the newest checkpoint of a folder.
+
+    Raises:
+      ValueError: there is none, it cannot be read, or it is of another experiment.
+    """
+    checkpoints = CheckpointFolder(folder, to_resume=True)
+    try:
+        _, (state, records, progress) = checkpoints.load()
+    finally:
+        checkpoints.release()
+    if progress["experiment"] != experiment:
+        raise ValueError(f"{folder} is of {progress['experiment']}, not of {experiment}")
+    if progress["job"] is None:
+        raise ValueError(f"{folder} holds no weights")
+    snapshots = unpack(state, below("current", records), progress["snapshots"])
+    return progress["config"], progress["job"], [latest.state for latest, _ in snapshots]
 
 
 class Session:
@@ -156,15 +178,15 @@ class Session:
         if number:
             self._stop(number)
 
-    def finish(self, runs: Sequence[Run]) -> None:
-        """Note the runs of the job, which has ended.
+    def finish(self, runs: Sequence[Run], snapshots: Sequence[Snapshots]) -> None:
+        """Note the runs of the job, which has ended; the checkpoint keeps its last weights.
 
         Raises:
           NotWritten, KeyboardInterrupt: as ``after_chunk``.
         """
         self._is_training = False
         self._done.append((self._job, list(runs)))
-        self._save()
+        self._save(snapshots)
         if self._signal:
             self._stop(self._signal)
 

@@ -1,6 +1,7 @@
 """Recipes carried out by torch_ref, one seed after the other."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +14,12 @@ from torch_ref import initializers, optimizers, training
 
 def build_model(recipe: Recipe) -> torch_ref.SequenceModel:
     """The model of a recipe, its weights as torch draws them."""
-    cell = torch_ref.VanillaCell(recipe.task.num_inputs, recipe.hidden, recipe.activation)
+    cell: Any
+    if recipe.cell == "vanilla":
+        cell = torch_ref.VanillaCell(recipe.task.num_inputs, recipe.hidden, recipe.activation)
+    else:
+        gated = {"gru": torch_ref.GRUCell, "lstm": torch_ref.LSTMCell}[recipe.cell]
+        cell = gated(recipe.task.num_inputs, recipe.hidden)
     return torch_ref.SequenceModel(cell, recipe.task.num_outputs, last_only=recipe.is_regression)
 
 
@@ -24,13 +30,28 @@ def build_loss(recipe: Recipe) -> training.Loss:
     return training.classification_loss(recipe.task.num_inputs)
 
 
+def build_stream_loss(recipe: Recipe) -> training.Loss:
+    """The loss to train by: that of truncated BPTT for streams, else ``build_loss``."""
+    if recipe.streams is None:
+        return build_loss(recipe)
+    return training.stream_loss(recipe.task.num_inputs)
+
+
+def initial_carry(recipe: Recipe) -> Any:
+    """What the streams of truncated BPTT begin with; None where there are none."""
+    if recipe.streams is None:
+        return None
+    zeros = torch.zeros(recipe.streams, recipe.hidden)
+    return (zeros, zeros) if recipe.cell == "lstm" else zeros
+
+
 def initial_weights(recipe: Recipe, seed: int) -> Weights:
     """Fresh weights in the letters of the equations."""
     generator = torch.Generator().manual_seed(seed)
     init = initializers.uniform(recipe.hidden)
     shapes = torch_ref.convert.to_weights(build_model(recipe))
     weights = {name: init(generator, array.shape) for name, array in shapes.items()}
-    if recipe.recurrent_init != "uniform":
+    if recipe.cell == "vanilla" and recipe.recurrent_init != "uniform":
         recurrent_init = {
             "orthogonal": initializers.orthogonal(),
             "henaff": initializers.henaff(),
@@ -51,8 +72,10 @@ class TorchTrainer:
     """S seeds in training."""
 
     def __init__(self, recipe: Recipe, weights: Sequence[Weights], compiled: bool = False) -> None:
-        self._loss = torch.compile(build_loss(recipe)) if compiled else build_loss(recipe)
-        self._chunk = training.make_train_chunk(self._loss, recipe.track_every)
+        loss, self._loss = build_stream_loss(recipe), build_loss(recipe)
+        if compiled:
+            loss, self._loss = torch.compile(loss), torch.compile(self._loss)
+        self._chunk = training.make_train_chunk(loss, recipe.track_every)
         self._states = [self._create(recipe, seed_weights) for seed_weights in weights]
 
     @staticmethod
@@ -66,7 +89,9 @@ class TorchTrainer:
             )
         make = {"adam": optimizers.adam, "sgd": optimizers.sgd}[recipe.optimizer]
         optimizer = make(model, recipe.lr, recipe.recurrent_lr)
-        return training.TrainState(model, optimizer, recipe.clip_norm, projection)
+        return training.TrainState(
+            model, optimizer, recipe.clip_norm, projection, carry=initial_carry(recipe)
+        )
 
     def train(self, batches: Sequence[Batch | None]) -> training.Measurements:
         """Train each seed on its chunk of K batches, where it has one; (S, K) arrays."""
@@ -106,18 +131,14 @@ class TorchTrainer:
         count = state.projection.count if state.projection else 0
         numbers = {"rates": rates, "projection": count, "step": state.step}
         numbers |= {"diverged": state.diverged}
+        arrays |= {f"carry/{i}": x.numpy().copy() for i, x in enumerate(_tensors(state.carry))}
         return arrays | {name: np.array(value) for name, value in numbers.items()}
 
     def restore(self, seed: int, arrays: State) -> None:
         """Put a seed back into a state."""
         state = self._states[seed]
         tensors = {name: torch.tensor(array) for name, array in arrays.items()}
-        model = {
-            name.removeprefix("model/"): value
-            for name, value in tensors.items()
-            if name.startswith("model/")
-        }
-        state.model.load_state_dict(model)
+        state.model.load_state_dict(_model_part(arrays))
         kept = state.optimizer.state_dict()
         kept["state"] = {}
         for name, value in tensors.items():
@@ -130,10 +151,51 @@ class TorchTrainer:
         if state.projection is not None:
             state.projection.count = int(arrays["projection"])
         state.step, state.diverged = int(arrays["step"]), bool(arrays["diverged"])
+        carry = [tensors[f"carry/{i}"] for i in range(len(_tensors(state.carry)))]
+        if carry:
+            state.carry = tuple(carry) if len(carry) > 1 else carry[0]
 
     def cut_learning_rate(self, seed: int, factor: float) -> None:
         """Multiply the learning rates of a seed."""
         optimizers.cut_learning_rate(self._states[seed].optimizer, factor)
 
 
+def _model_part(arrays: State) -> dict[str, torch.Tensor]:
+    """A model's own state in that of its trainer."""
+    return {
+        name.removeprefix("model/"): torch.tensor(array)
+        for name, array in arrays.items()
+        if name.startswith("model/")
+    }
+
+
+def _tensors(carry: Any) -> tuple[torch.Tensor, ...]:
+    """Those of a carry: c and h, h alone, or none."""
+    if carry is None:
+        return ()
+    return carry if isinstance(carry, tuple) else (carry,)
+
+
 make_trainer = TorchTrainer
+
+
+def weights_of(recipe: Recipe, state: State) -> Weights:
+    """The weights in a trainer's state."""
+    model = build_model(recipe)
+    model.load_state_dict(_model_part(state))
+    return torch_ref.convert.to_weights(model)
+
+
+def sample(
+    recipe: Recipe,
+    weights: Weights,
+    prompt: np.ndarray,
+    length: int,
+    temperature: float,
+    seed: int,
+) -> np.ndarray:
+    """So many tokens, one drawn after the other, after those of a prompt."""
+    model = build_model(recipe)
+    torch_ref.convert.load_weights(model, weights)
+    generator = torch.Generator().manual_seed(seed)
+    return torch_ref.sample(model, generator, torch.as_tensor(prompt), length, temperature).numpy()

@@ -19,8 +19,10 @@ from experiments.common.records import HISTORY, MEASURED, Progress, Record
 from experiments.common.results import Run
 from experiments.common.schedule import Schedule
 from experiments.common.snapshots import Snapshot, Snapshots
+from experiments.common.stream_data import StreamData
 from experiments.common.training_data import TrainingData
 from jaxrnn.tasks import Batch
+from jaxrnn.text import CharacterTask
 
 
 @dataclass
@@ -36,7 +38,7 @@ class _Learner:
     """
 
     record: Record
-    data: TrainingData = field(init=False)
+    data: TrainingData | StreamData = field(init=False)
     latest: Snapshot = field(init=False)
     good: Snapshot = field(init=False)
     epoch: int = 1
@@ -55,7 +57,7 @@ class TrainingLoop:
         self._learners = [_Learner(Record(run)) for run in runs]
         for run in runs:
             run.history = {name: [] for name in HISTORY}
-            if schedule.training_set:
+            if schedule.training_set or recipe.streams:
                 run.history["training_set_loss"] = []
         self._rates: list[float] = []
         self.num_steps = 0
@@ -65,13 +67,19 @@ class TrainingLoop:
         """Draw the data, and go to the snapshots of an earlier process if there are any."""
         self._trainer = trainer
         for i, learner in enumerate(self._learners):
-            learner.data = TrainingData(self._recipe, self._schedule, learner.record.run.seed)
+            learner.data = self._data(learner.record.run.seed)
             if snapshots is None:
                 learner.latest = learner.good = self._snapshot(i)
             else:
                 learner.latest, learner.good = snapshots[i]
                 self._return_to(i, learner.latest)
                 self._began -= learner.record.run.seconds / len(self._learners)
+
+    def _data(self, seed: int) -> TrainingData | StreamData:
+        task = self._recipe.task
+        if isinstance(task, CharacterTask):
+            return StreamData(task, self._schedule, seed)
+        return TrainingData(self._recipe, self._schedule, seed)
 
     @property
     def snapshots(self) -> list[Snapshots]:

@@ -1,0 +1,179 @@
+"""Text, one character at a time: vocabulary, splits, streams for truncated BPTT, baselines.
+
+As the tasks, it knows neither JAX nor PyTorch. Loss is in nats a character; perplexity is exp(loss)
+and bits per character are loss / ln 2.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from jaxrnn.tasks import Batch
+
+SPLITS = {"train": (0.0, 0.9), "validation": (0.9, 0.95), "test": (0.95, 1.0)}
+# Long sequences that begin with an empty memory: it costs the first few dozen characters of each.
+EVALUATED_LENGTH = 2000
+_WORD = re.compile(r"\w+")
+
+
+class Text:
+    """A text as tokens.
+
+    Args:
+      characters: the text; its first 90 % are to train on, then 5 % validate and 5 % test.
+
+    Attributes:
+      vocabulary: its different characters, in order; a token is a place in it.
+      tokens: (characters,), int32.
+
+    Raises:
+      ValueError: fewer than two different characters.
+    """
+
+    def __init__(self, characters: str) -> None:
+        codes = np.frombuffer(characters.encode("utf-32-le"), np.uint32)
+        letters, tokens = np.unique(codes, return_inverse=True)
+        if len(letters) < 2:
+            raise ValueError("a text needs at least two different characters")
+        self.vocabulary = "".join(map(chr, letters))
+        self.tokens = tokens.astype(np.int32)
+
+    def split(self, name: str) -> np.ndarray:
+        """The tokens of a part in ``SPLITS``."""
+        start, stop = (round(share * len(self.tokens)) for share in SPLITS[name])
+        return self.tokens[start:stop]
+
+    def encode(self, characters: str) -> np.ndarray:
+        """Tokens of some characters.
+
+        Raises:
+          ValueError: a character that the text does not have.
+        """
+        unknown = sorted(set(characters) - set(self.vocabulary))
+        if unknown:
+            raise ValueError(f"the text has no {', '.join(map(repr, unknown))}")
+        places = {character: token for token, character in enumerate(self.vocabulary)}
+        return np.array([places[character] for character in characters], np.int32)
+
+    def decode(self, tokens: Sequence[int] | np.ndarray) -> str:
+        """The characters of some tokens."""
+        return "".join(self.vocabulary[token] for token in tokens)
+
+    def unigram_entropy(self, split: str = "test") -> float:
+        """Nats a character of a split, foretold by how often the training split has each."""
+        counts = np.bincount(self.split("train"), minlength=len(self.vocabulary)) + 1
+        return float(-np.log(counts / counts.sum())[self.split(split)].mean())
+
+    def bigram_entropy(self, split: str = "test") -> float:
+        """Nats a character of a split, foretold from the one before it alone.
+
+        Counts begin at one, for pairs that the training split does not have.
+        """
+        V, train, tested = len(self.vocabulary), self.split("train"), self.split(split)
+        pairs = np.bincount(train[:-1] * V + train[1:], minlength=V * V).reshape(V, V) + 1
+        log_probs = np.log(pairs / pairs.sum(axis=1, keepdims=True))
+        return float(-log_probs[tested[:-1], tested[1:]].mean())
+
+
+@dataclass(frozen=True)
+class CharacterTask:
+    """Foretell each character of a text from those before it, by truncated BPTT.
+
+    The training split is a ring, on which B streams run from places equally far apart. A batch is
+    the next T characters of each stream, so that the carry of one batch begins the next one.
+
+    Attributes:
+      text: what is read.
+      seq_len: T, characters that a gradient reaches back.
+      streams: B.
+
+    Raises:
+      ValueError: a text too short for its streams, or whose splits are too short to be tested on.
+    """
+
+    text: Text
+    seq_len: int = 35
+    streams: int = 32
+
+    def __post_init__(self) -> None:
+        for name in ("seq_len", "streams"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be 1 or more, got {getattr(self, name)}")
+        needed = max(100, round(self.streams * (self.seq_len + 1) / SPLITS["train"][1]))
+        if len(self.text.tokens) < needed:
+            raise ValueError(
+                f"{self.streams} streams of {self.seq_len} characters need a text of {needed:,} "
+                f"characters or more, got {len(self.text.tokens):,}"
+            )
+
+    @property
+    def num_inputs(self) -> int:
+        """D, different characters."""
+        return len(self.text.vocabulary)
+
+    @property
+    def num_outputs(self) -> int:
+        """C, different characters."""
+        return len(self.text.vocabulary)
+
+    @property
+    def baseline(self) -> float:
+        """Nats a character by the frequencies of single ones, on the test split."""
+        return self.text.unigram_entropy()
+
+    @cached_property
+    def _ring(self) -> np.ndarray:
+        return self.text.split("train")
+
+    def batches(self, first: int, count: int) -> Batch:
+        """The streams' batches from the ``first`` on, (count, B, T) inputs and targets."""
+        n, T, B = len(self._ring), self.seq_len, self.streams
+        starts = np.arange(B) * (n // B)
+        places = starts[:, None] + np.arange(first * T, (first + count) * T + 1)
+        tokens = self._ring[places % n]
+        shape = (B, count, T)
+        return Batch(
+            *(part.reshape(shape).swapaxes(0, 1) for part in (tokens[:, :-1], tokens[:, 1:]))
+        )
+
+    def sample(self, rng: np.random.Generator, *shape: int) -> Batch:
+        """Windows from anywhere in the training split, (*shape, T)."""
+        starts = rng.integers(0, len(self._ring) - self.seq_len, (*shape, 1))
+        tokens = self._ring[starts + np.arange(self.seq_len + 1)]
+        return Batch(tokens[..., :-1], tokens[..., 1:])
+
+    def sequences(self, split: str) -> Batch:
+        """A split cut into long sequences (count, length), to measure a loss on."""
+        tokens = self.text.split(split)
+        length = min(EVALUATED_LENGTH, len(tokens) - 1)
+        count = (len(tokens) - 1) // length
+        inputs, targets = (
+            tokens[start : start + count * length].reshape(count, length) for start in (0, 1)
+        )
+        return Batch(inputs, targets)
+
+
+def frequencies(tokens: np.ndarray, num_tokens: int, order: int = 1) -> np.ndarray:
+    """How often each of the ``num_tokens`` ** order possible groups of tokens in a row occurs."""
+    groups = np.zeros(len(tokens) - order + 1, np.int64)
+    for start in range(order):
+        groups = groups * num_tokens + tokens[start : start + len(groups)]
+    return np.bincount(groups, minlength=num_tokens**order) / len(groups)
+
+
+def frequency_distance(
+    tokens: np.ndarray, others: np.ndarray, num_tokens: int, order: int = 1
+) -> float:
+    """Total variation distance of two texts' frequencies, ½ Σ |p − q|: 0 if equal, at most 1."""
+    p, q = (frequencies(each, num_tokens, order) for each in (tokens, others))
+    return float(np.abs(p - q).sum() / 2)
+
+
+def share_of_known_words(characters: str, text: str) -> float:
+    """The share of words in ``characters`` that occur in ``text``; of its whole words, if any."""
+    known = set(_WORD.findall(text))
+    words = _WORD.findall(characters)[1:-1]  # the first and the last may be cut
+    return sum(word in known for word in words) / len(words) if words else 0.0
