@@ -56,16 +56,14 @@ def _draw_training(config: Mapping[str, Any], runs: list[dict], out: Path) -> No
             text = f"{name} ({backend})" if len(looks) > 1 else name
             line = {"color": color, "label": text, **look}
             figures.draw_lines(loss, found, "history", "epoch", "val_loss", **line)
-            figures.draw_lines(grad_norm, found, "history", "epoch", "grad_norm_max", **line)
+            figures.draw_lines(grad_norm, found, "steps", "step", "grad_norm", **line)
     draw_bars(final, groups)
     if config["compare"] != "datasets":
         draw_baselines(loss, runs)
     loss.set(title="Validation loss", xlabel="epoch", ylabel="bits per character")
-    grad_norm.set(
-        title="Largest gradient norm, unclipped", xlabel="epoch", ylabel="norm", yscale="log"
-    )
-    for panel in (loss, grad_norm):
-        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+    loss.xaxis.set_major_locator(MaxNLocator(integer=True))
+    grad_norm.set(title="Gradient norm, unclipped", xlabel="training step", ylabel="norm")
+    grad_norm.set_yscale("log")
     draw_characters(characters, runs[-1])
     figures.legend_below(figure, loss)
     figures.save(figure, out / "char_lm.png")

@@ -83,6 +83,6 @@ def test_samples_follow_the_softmax_of_the_outputs(rng):
 
 def test_a_sample_is_a_chain_of_forward_passes(rng):
     weights = reference.random_weights(rng) | {"W_xh": rng.standard_normal((N, C))}
-    tokens = numpy_rnn.sample(weights, np.random.default_rng(3), 6, first=1, temperature=1e-6)
-    outputs, _ = numpy_rnn.forward(weights, np.eye(C)[[[1, *tokens[:-1]]]])
-    np.testing.assert_array_equal(tokens, outputs[0].argmax(axis=-1))
+    tokens = numpy_rnn.sample(weights, np.random.default_rng(3), 6, [1, 0], 1e-6)
+    outputs, _ = numpy_rnn.forward(weights, np.eye(C)[[[1, 0, *tokens[:-1]]]])
+    np.testing.assert_array_equal(tokens, outputs[0, 1:].argmax(axis=-1))

@@ -1,0 +1,124 @@
+"""Texts as tokens, streams through them, and what is said of them without a network."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+
+from jaxrnn.text import CharacterTask, Text, frequencies, frequency_distance, share_of_known_words
+
+
+@pytest.fixture
+def text(rng):
+    return Text("".join(rng.choice(list("abcé\n"), 977, p=[0.4, 0.3, 0.15, 0.1, 0.05])))
+
+
+def test_tokens_and_characters_are_one_to_one(text):
+    assert text.vocabulary == "\nabcé"
+    characters = text.decode(text.tokens)
+    assert len(characters) == 977
+    np.testing.assert_array_equal(text.encode(characters), text.tokens)
+    np.testing.assert_array_equal(Text("ba🎉a").tokens, [1, 0, 2, 0])
+
+
+def test_unknown_characters_are_named(text):
+    with pytest.raises(ValueError, match="has no 'x', 'ß'"):
+        text.encode("axbß")
+    with pytest.raises(ValueError, match="two different characters"):
+        Text("aaaa")
+
+
+def test_splits_are_the_text_in_three_parts(text):
+    parts = [text.split(name) for name in ("train", "validation", "test")]
+    assert list(map(len, parts)) == [879, 49, 49]
+    np.testing.assert_array_equal(np.concatenate(parts), text.tokens)
+
+
+def test_entropies_are_those_of_counts_in_the_training_split():
+    # 18 training characters, one to validate, one to test on: "b", after "a".
+    text = Text("aab" * 6 + "ab")
+    counts = {"a": 12 + 1, "b": 6 + 1}
+    expected = -math.log(counts["b"] / 20)
+    assert text.unigram_entropy("test") == pytest.approx(expected, rel=1e-12)
+    # Train: after "a" come 6 "a" and 6 "b"; after "b" 5 "a" and no "b". All counts begin at one.
+    whole = Text("aab" * 60)
+    pairs = np.array([[54 + 1, 54 + 1], [53 + 1, 0 + 1]])
+    log_probs = np.log(pairs / pairs.sum(axis=1, keepdims=True))
+    tested = whole.split("test")
+    expected = -np.mean([log_probs[a, b] for a, b in itertools.pairwise(tested)])
+    assert whole.bigram_entropy() == pytest.approx(expected, rel=1e-12)
+
+
+def test_streams_read_the_ring_in_order(text):
+    task = CharacterTask(text, seq_len=7, streams=3)
+    ring = text.split("train")
+    inputs, targets = task.batches(first=5, count=40)  # beyond the end of the ring
+    assert inputs.shape == targets.shape == (40, 3, 7)
+    for stream in range(3):
+        start = stream * (879 // 3) + 5 * 7
+        read = np.take(ring, np.arange(start, start + 40 * 7 + 1), mode="wrap")
+        np.testing.assert_array_equal(inputs[:, stream].ravel(), read[:-1])
+        np.testing.assert_array_equal(targets[:, stream].ravel(), read[1:])
+    again = task.batches(first=11, count=2)
+    np.testing.assert_array_equal(again.inputs, inputs[6:8])
+
+
+def test_sampled_windows_are_pieces_of_the_training_split(text, rng):
+    inputs, targets = CharacterTask(text, 6, streams=3).sample(rng, 4, 5)
+    assert inputs.shape == targets.shape == (4, 5, 6)
+    train = text.decode(text.split("train"))
+    for window, following in zip(inputs.reshape(-1, 6), targets.reshape(-1, 6), strict=True):
+        assert text.decode(np.append(window, following[-1])) in train
+        np.testing.assert_array_equal(window[1:], following[:-1])
+
+
+def test_sequences_cover_a_split(text):
+    for name, shape in (("train", (1, 878)), ("test", (1, 48))):
+        inputs, targets = CharacterTask(text, streams=3).sequences(name)
+        assert inputs.shape == targets.shape == shape
+        np.testing.assert_array_equal(inputs[0], text.split(name)[:-1])
+        np.testing.assert_array_equal(targets[0], text.split(name)[1:])
+    long = CharacterTask(Text("ab cd" * 2000))
+    inputs, targets = long.sequences("train")
+    assert inputs.shape == (4, 2000)
+    np.testing.assert_array_equal(inputs.ravel(), long.text.split("train")[:8000])
+    np.testing.assert_array_equal(targets.ravel(), long.text.split("train")[1:8001])
+
+
+def test_sizes_and_baseline(text):
+    task = CharacterTask(text, streams=3)
+    assert task.num_inputs == task.num_outputs == 5
+    assert task.baseline == text.unigram_entropy("test")
+
+
+def test_texts_that_are_too_short_and_bad_sizes(text):
+    # 32 streams of 36 characters in nine tenths of the text.
+    with pytest.raises(ValueError, match="32 streams of 35 characters need a text of 1,280"):
+        CharacterTask(Text("ab" * 639))
+    CharacterTask(Text("ab" * 640))
+    for name in ("seq_len", "streams"):
+        with pytest.raises(ValueError, match=f"{name} must be 1 or more, got 0"):
+            CharacterTask(text, **{name: 0})
+
+
+def test_frequencies_of_groups():
+    tokens = np.array([0, 1, 1, 2, 1, 1])
+    np.testing.assert_allclose(frequencies(tokens, 3), [1 / 6, 4 / 6, 1 / 6])
+    pairs = frequencies(tokens, 3, order=2).reshape(3, 3)
+    np.testing.assert_allclose(pairs, np.array([[0, 1, 0], [0, 2, 1], [0, 1, 0]]) / 5)
+
+
+def test_frequency_distance_is_total_variation():
+    a, b = np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1, 2, 2, 2, 2])
+    assert frequency_distance(a, a, 3) == 0
+    # ½ (|4/8 − 1/8| + |4/8 − 3/8| + |0 − 4/8|)
+    assert frequency_distance(a, b, 3) == pytest.approx(0.5)
+    assert frequency_distance(a, np.array([2, 2]), 3) == 1
+    assert frequency_distance(a, a[::-1], 3, order=2) == pytest.approx(1 / 3)
+
+
+def test_share_of_known_words():
+    # "th" and "ca" may be words cut short; "cat" is known, "hat" is not, case counts.
+    assert share_of_known_words("th cat hat The ca", "the cat sat, The end") == pytest.approx(2 / 3)
+    assert share_of_known_words("one", "one") == 0
