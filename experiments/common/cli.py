@@ -85,7 +85,7 @@ def parse(
             default = config_class(**values)
         except ValueError as error:
             fail(str(error))
-    prog = f"python -m {config_class.__module__}"
+    prog = f"python -m {config_class.__module__.removesuffix('_config')}"
     if config_class.__module__ == "__main__":
         prog = f"python -m experiments.{Path(sys.argv[0]).stem}"
     try:
