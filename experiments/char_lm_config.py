@@ -79,7 +79,7 @@ class CharLMConfig:
     """Epochs, each ended by a validation."""
     train_characters: int = 1_000_000
     """Characters that an epoch reads, rounded down to whole batches."""
-    lr: float = 2e-3
+    lr: float = 3e-3
     """Adam's learning rate."""
     clip_norm: float = 1.0
     """Largest global gradient norm; 0: no clipping."""

@@ -97,7 +97,7 @@ def draw_bars(axes: Axes, groups: Mapping[str, list[dict]]) -> None:
     short = [name.replace(", ", "\n") for name in groups]
     axes.set(title="At the end", ylabel="bits per character", xticks=range(len(groups)))
     axes.set_xticklabels(short, fontsize=9 if len(groups) < 6 else 7)
-    axes.set_ylim(0, 1.25 * max(1.0, np.nanmax([bar.get_height() for bar in axes.patches])))  # type: ignore[attr-defined]
+    axes.margins(y=0.25)  # room for the legend
     axes.legend(ncols=4, fontsize=9, loc="upper center", columnspacing=0.8, handlelength=1.0)
 
 
