@@ -29,23 +29,20 @@ COMPARISONS: dict[str, list[dict[str, Any]]] = {
         for hidden, seq_len in ((25, 15), (50, 25), (100, 35))
     ],
     "datasets": [{"dataset": name} for name in texts.DATASETS],
+    "cells": [{}],
     "projection": [{"seq_len": seq_len} for seq_len in (10, 25, 50, 100, 200)],
 }
 PRESETS: dict[str, dict] = {
-    # The best cell, larger, for longer.
-    "long": {
-        "preset": "long",
-        "methods": ("lstm",),
-        "hidden": 256,
-        "seq_len": 100,
-        "epochs": 30,
-    },
-    "sizes": {"compare": "sizes", "seeds": 3},
-    "datasets": {"compare": "datasets", "seeds": 3},
+    # The best of the cells, larger, with a longer reach.
+    "long": {"preset": "long", "methods": ("lstm",), "hidden": 160, "seq_len": 64},
+    "sizes": {"compare": "sizes", "seeds": 3, "epochs": 5},
+    "datasets": {"compare": "datasets", "seeds": 2, "epochs": 5},
+    "cells": {"compare": "cells", "methods": tuple(METHODS), "seeds": 2, "epochs": 5},
     "projection": {
         "compare": "projection",
         "methods": ("vanilla", "orthogonal", "qr"),
         "seeds": 2,
+        "epochs": 5,
     },
 }
 EVALUATED = 50  # sequences of a split to measure a loss on: 100,000 characters
@@ -65,10 +62,10 @@ class CharLMConfig:
         "vanilla",
     )
     """Which networks to train."""
-    compare: Literal["sizes", "datasets", "projection"] | None = None
-    """A ready-made comparison: of N and T, of texts, or of projection and T."""
+    compare: Literal["sizes", "datasets", "cells", "projection"] | None = None
+    """A ready-made comparison: of N and T, of texts, of networks, or of projection and T."""
     preset: Literal["long"] | None = None
-    """Other defaults: a larger LSTM, for longer."""
+    """Other defaults: a larger LSTM, which takes ten times as long."""
     seq_len: int = 35
     """T, characters that a gradient reaches back."""
     hidden: int = 100
