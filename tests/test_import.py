@@ -24,9 +24,10 @@ FORBIDDEN = {
 # Within the library imports point one way: a module may import those before it, never those after.
 ORDER = [
     "tasks paths orthogonal initializers numpy_rnn",
-    "cells diagnostics transforms convert optimizers",
+    "cells transforms convert optimizers",
     "bptt",
     "model",
+    "diagnostics",
     "training",
 ]
 
