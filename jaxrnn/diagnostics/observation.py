@@ -54,8 +54,8 @@ def observe(
 
     Raises:
       ValueError: no "params"; no pair; outputs or a loss that are not real numbers; a loss that is
-        no scalar; no recurrent layer, one inside a Flax transformation (nn.remat, nn.scan, …), or
-        one whose cell emits anything but its state.
+        no scalar; no recurrent layer, one inside a transformation of the model (nn.remat, nn.scan,
+        …), or one whose cell emits anything but its state.
     """
     if not isinstance(batch, tuple | list) or len(batch) != 2:
         raise ValueError(f"batch must be (inputs, targets), got {jax.tree.structure(batch)}")
@@ -132,20 +132,14 @@ def _differentiate(
         value, probe = observed(params, eps)
         return value, (probe.layers, probe.kernels)
 
-    try:
-        shapes = jax.eval_shape(used, params)
-        if not shapes:
-            raise ValueError(
-                "there is no recurrent layer to observe: looked for nn.RNN and SequenceModel, "
-                f"found {', '.join(sorted(modules)) or 'no modules'}"
-            )
-        eps = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
-        (value, saw), found = jax.value_and_grad(seen, wanted, has_aux=True)(params, eps)
-    except jax.errors.UnexpectedTracerError as error:
+    shapes = jax.eval_shape(used, params)
+    if not shapes:
         raise ValueError(
-            "a recurrent layer inside a transformation (nn.remat, nn.jit, nn.vmap, nn.scan) "
-            "cannot be observed"
-        ) from error
+            "there is no recurrent layer to observe: looked for nn.RNN and SequenceModel, "
+            f"found {', '.join(sorted(modules)) or 'no modules'}"
+        )
+    eps = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+    (value, saw), found = jax.value_and_grad(seen, wanted, has_aux=True)(params, eps)
     return value, found, saw
 
 

@@ -21,6 +21,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from flax import struct
+from flax.core import tracers
 from flax.linen.recurrent import flip_sequences
 from jaxtyping import Array
 
@@ -73,6 +74,7 @@ class Probe:
         self.kernels: dict[str, Any] = {}
         self.signals: list[Any] = []
         self.modules: set[str] = set()
+        self._trace = tracers.current_trace()
 
     def intercept(self, call: Callable[..., Any], args: Any, kwargs: Any, context: Any) -> Any:
         """For ``nn.intercept_methods``."""
@@ -131,6 +133,11 @@ class Probe:
 
     def _observed(self, rnn: nn.RNN, carry: Any, x: Array) -> tuple[Any, Any]:
         """h_0 … h_T and the outputs, with ε, of time-major inputs; writes down what was seen."""
+        if tracers.current_trace() != self._trace:  # whose states cannot leave it
+            raise ValueError(
+                f"{'/'.join(rnn.path) or 'nn.RNN'} runs inside a transformation of the model "
+                "(nn.remat, nn.jit, nn.vmap, nn.scan), where it cannot be observed"
+            )
         # Not the layer's own path: parameters have their names from the cell's.
         path = base = "/".join(rnn.cell.path)
         while path in self.used:

@@ -132,11 +132,12 @@ def update_ratios(updates: Any, params: Any) -> dict[str, Float[Array, ""]]:
     Raises:
       ValueError: trees of different structure.
     """
-    structures = jax.tree.structure(updates), jax.tree.structure(params)
-    if not structures[0] == structures[1]:
-        raise ValueError("updates must be like params, {1}, got {0}".format(*structures))
-    sizes = gradient_norms(params)
-    return {path: _norm(leaf) / sizes[path] for path, leaf in named_leaves(updates)}
+    sizes, changes = gradient_norms(params), gradient_norms(updates)
+    if changes.keys() != sizes.keys():
+        raise ValueError(
+            f"updates must have the leaves of params, {', '.join(sizes)}; got {', '.join(changes)}"
+        )
+    return {path: changes[path] / size for path, size in sizes.items()}
 
 
 def _norm(x: Array) -> Float[Array, ""]:
