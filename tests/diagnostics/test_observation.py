@@ -75,7 +75,7 @@ def test_loss_gradients_and_states_are_those_of_a_loop(name, rng, x64):
 
 def test_shapes_and_names(rng, x64):
     variables, inputs = random_problem(rng, Stacked())
-    seen = observe(Stacked(), variables, (inputs, jnp.zeros((B, T, C))), loss_fn)
+    seen = jax.eval_shape(lambda v: observe(Stacked(), v, (inputs, 0), loss_fn), variables)
     first, second = seen.layers["VanillaCell_0"], seen.layers["OptimizedLSTMCell_0"]
     assert (first.cell, first.activation) == ("VanillaCell", "tanh")
     assert (second.cell, second.activation) == ("OptimizedLSTMCell", "tanh")
@@ -90,9 +90,14 @@ def test_any_batch_axes(batch, rng, x64):
     variables, inputs = random_problem(rng, model)
     whole = jnp.stack([inputs, 2 * inputs])
     x = {0: inputs[1], 1: inputs, 2: whole}[len(batch)]
-    seen = observe(model, variables, (x, 0), loss_fn).layers["cell"]
+
+    @jax.jit
+    def measure(x):
+        return observe(model, variables, (x, 0), loss_fn).layers["cell"]
+
+    seen = measure(x)
     assert seen.states.shape == seen.state_gradients.shape == (T + 1, *batch, N)
-    one = observe(model, variables, (inputs[1:2], 0), loss_fn).layers["cell"]
+    one = measure(inputs[1:2])
     pick = {0: (), 1: (1,), 2: (0, 1)}[len(batch)]
     for ours, theirs in ((seen.states, one.states), (seen.state_gradients, one.state_gradients)):
         np.testing.assert_allclose(ours[(slice(None), *pick)], theirs[:, 0], atol=ROUNDING, rtol=0)
@@ -102,8 +107,10 @@ def test_float32_stays_float32_and_bfloat16_bfloat16(rng):
     inputs = jnp.asarray(rng.standard_normal((B, T, D)), jnp.float32)
     for cell in (VanillaCell(N), nn.LSTMCell(N), VanillaCell(N, dtype=jnp.bfloat16)):
         model = SequenceModel(cell, C)
-        variables = model.init(jax.random.key(0), inputs)
-        seen = observe(model, variables, (inputs, 0), loss_fn)
+        variables = jax.eval_shape(model.init, jax.random.key(0), inputs)
+        seen = jax.eval_shape(
+            lambda v, model=model: observe(model, v, (inputs, 0), loss_fn), variables
+        )
         expected = cell.dtype or jnp.float32
         states = jax.tree.leaves([seen.layers["cell"].states, seen.layers["cell"].state_gradients])
         assert {leaf.dtype for leaf in states} == {jnp.dtype(expected)}
@@ -135,7 +142,7 @@ def test_a_carry_may_hold_counters_and_keys(rng, x64):
     seen = jax.jit(lambda v: observe(model, v, (inputs, 0), loss_fn))(variables).layers["cell"]
     plain = nn.RNN(nn.GRUCell(N, param_dtype=jnp.float64))
     params = {"params": {"cell": variables["params"]["cell"]["gru"]}}
-    expected = observe(plain, params, (inputs, 0), loss_fn).layers["cell"]
+    expected = jax.jit(lambda v: observe(plain, v, (inputs, 0), loss_fn))(params).layers["cell"]
     np.testing.assert_array_equal(seen.states[1], np.arange(T + 1))
     np.testing.assert_allclose(seen.states[0], expected.states, rtol=0, atol=ROUNDING)
     gradients = jax.tree.leaves(seen.state_gradients)
@@ -163,7 +170,7 @@ def test_memory_is_a_unit_vector_times_the_jacobians_of_each_layer_alone(rng, x6
             states, _ = layer(cell, params[path], x, eps)
             return dot(v, [leaf[-1] for leaf in jax.tree.leaves(states)])
 
-        expected = jax.grad(signal)(jax.tree.map(jnp.zeros_like, states))
+        expected = jax.jit(jax.grad(signal))(jax.tree.map(jnp.zeros_like, states))
         assert_trees_close(gradients, expected, rtol=0, atol=ROUNDING)
         x = jax.tree.leaves(states)[-1][1:].swapaxes(0, 1)
     flat = [
@@ -182,7 +189,7 @@ def test_memory_is_on_average_the_norm_of_the_jacobian(rng, x64):
     def last(h_0):
         return layer(cell, variables["params"]["cell"], x, jnp.zeros((T + 1, 1, N)), h_0)[0][-1, 0]
 
-    jacobian = jax.jacfwd(last)(jnp.zeros((1, N)))
+    jacobian = jax.jit(jax.jacfwd(last))(jnp.zeros((1, N)))
     keys = jax.random.split(jax.random.key(0), 4000)
     profiles = jax.jit(
         jax.vmap(lambda key: observe_memory(model, variables, x, key)["cell"].state_gradients[0])
@@ -197,8 +204,8 @@ def test_memory_is_on_average_the_norm_of_the_jacobian(rng, x64):
 def test_memory_begins_at_the_last_valid_step(rng, x64):
     model = CASES["seq_lengths"].model
     variables, inputs = random_problem(rng, model)
-    gradients = observe_memory(model, variables, inputs, jax.random.key(1))["inner/cell"]
-    sizes = np.linalg.norm(gradients.state_gradients, axis=-1)
+    layers = jax.jit(lambda v: observe_memory(model, v, inputs, jax.random.key(1)))(variables)
+    sizes = np.linalg.norm(layers["inner/cell"].state_gradients, axis=-1)
     for b, length in enumerate(LENGTHS):
         np.testing.assert_allclose(sizes[length, b], 1, rtol=1e-14)
         assert not sizes[length + 1 :, b].any()
