@@ -100,15 +100,17 @@ def test_the_exponents_of_a_diagonal_matrix_come_in_its_order(rng, x64):
     )
 
 
-def test_the_exponents_of_a_triangular_matrix_tend_to_its_eigenvalues(rng, x64):
+def test_the_exponents_of_one_matrix_tend_to_its_eigenvalues(rng, x64):
     eigenvalues = np.array([1.5, 1.1, 0.8, 0.6, 0.4, 0.3, 0.2])
     basis = rng.standard_normal((N, N))
     W = basis @ np.diag(eigenvalues) @ np.linalg.inv(basis)
     cell, variables = linear(W)
     spectrum = lyapunov_spectrum(cell, variables, jnp.zeros(N), jnp.zeros((300, D)), warm_up=200)
     # After 200 steps the directions are within (1.1/1.5)^200 = 1e-27 of their limits, or for those
-    # next to each other 0.75^200 = 1e-25; rounding of W, magnified by the basis, measured 1e-14.
-    np.testing.assert_allclose(spectrum, np.log(eigenvalues), rtol=0, atol=1e-12)
+    # next to each other 0.75^200 = 1e-25. Rounding of W by N eps moves an eigenvalue by at most the
+    # condition of the basis times as much (Bauer and Fike 1960), here relative to the least one.
+    bound = N * EPS * np.linalg.norm(W, 2) * np.linalg.cond(basis) / eigenvalues[-1]
+    np.testing.assert_allclose(spectrum, np.log(eigenvalues), rtol=0, atol=bound)
 
 
 def test_known_singular_values(rng, x64):
@@ -143,8 +145,8 @@ def test_the_exponents_sum_to_the_logarithm_of_the_determinant(rng, x64):
     for x in inputs:  # by steps, for a determinant of the product would be rounding
         total += np.linalg.slogdet(jacobian(h, x))[1]
         h = step(h, x)
-    # Of N logarithms each off by some eps of their condition; measured at most 2e-15.
-    np.testing.assert_allclose(spectrum.sum(), total / 40, rtol=0, atol=1e-13)
+    # N logarithms, each off by some eps times the condition of J_t, as below.
+    np.testing.assert_allclose(spectrum.sum(), total / 40, rtol=0, atol=1e-12)
 
 
 def test_the_exponents_of_tanh_by_its_formula(rng, x64):
@@ -161,8 +163,8 @@ def test_the_exponents_of_tanh_by_its_formula(rng, x64):
     hidden = reference.hidden_states(weights, inputs[None])[0]
     slopes = np.log1p(-(hidden**2)).sum(1).mean()
     expected = np.linalg.slogdet(weights["W_hh"])[1] + slopes
-    # Each of N logarithms is off by N eps of its condition; measured at most 1e-14.
-    np.testing.assert_allclose(spectrum.sum(), expected, rtol=0, atol=1e-13)
+    # N logarithms, each off by some eps times the condition of J_t: at most 1.3e-13 over 50 seeds.
+    np.testing.assert_allclose(spectrum.sum(), expected, rtol=0, atol=1e-12)
 
 
 def test_warm_up_steps_are_run_and_not_counted(rng, x64):
