@@ -1,8 +1,18 @@
-"""Measurements that tell how a recurrent network is doing, from its parameters."""
+"""Measurements that tell how a recurrent network is doing.
+
+    p_t = ‖∂L/∂h_t‖          ∂h_T/∂h_0 = J_T … J_1          J_t = ∂h_t/∂h_{t-1}
+
+From its parameters alone, from a backward pass that keeps the gradient by every state, and from the
+Jacobians along a sequence. To be read next to jaxrnn/diagnostics/; loops in Python, not fast.
+"""
+
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
 
+from torch_ref.cells import VanillaCell
+from torch_ref.model import SequenceModel
 from torch_ref.paths import is_recurrent_kernel
 
 
@@ -13,6 +23,11 @@ def _at_least_float32(W: Tensor) -> Tensor:
 def spectral_norm(W: Tensor) -> Tensor:
     """‖W‖₂, the largest singular value of (..., N, N)."""
     return torch.linalg.svdvals(_at_least_float32(W))[..., 0]
+
+
+def spectral_radius(W: Tensor) -> Tensor:
+    """max |λ_i(W)| of (..., N, N)."""
+    return torch.linalg.eigvals(_at_least_float32(W)).abs().amax(-1)
 
 
 def orthogonality_error(W: Tensor) -> Tensor:
@@ -34,3 +49,66 @@ def recurrent_diagnostics(model: nn.Module) -> tuple[float, float]:
     norms = torch.stack([spectral_norm(W).max() for W in matrices])
     errors = torch.stack([orthogonality_error(W).max() for W in matrices])
     return norms.max().item(), errors.max().item()
+
+
+def gradient_profile(
+    model: SequenceModel, batch: tuple[Tensor, Tensor], loss_fn: Callable[[Tensor, Tensor], Tensor]
+) -> Tensor:
+    """‖∂L/∂h_t‖ for t = 0 … T, (T+1,), over the batch.
+
+    Args:
+      model: of a ``VanillaCell``.
+      batch: inputs (B, T, D), targets.
+      loss_fn: (outputs, targets) → L.
+    """
+    inputs, targets = batch
+    h = inputs.new_zeros(len(inputs), model.cell.hidden_size).requires_grad_()
+    states = [h]
+    for x in inputs.unbind(1):
+        h = _step(model.cell, h, x)
+        states.append(h)
+    hidden = torch.stack(states[1:], 1)
+    outputs = model.readout(hidden[:, -1] if model.last_only else hidden)
+    by_state = torch.autograd.grad(loss_fn(outputs, targets), states)
+    return torch.stack([gradient.norm() for gradient in by_state])
+
+
+def jacobian_singular_values(cell: VanillaCell, carry: Tensor, inputs: Tensor) -> Tensor:
+    """ln σ_i of ∂h_T/∂h_0, (N,), the largest first, from h_0 (N,) and inputs (T, D).
+
+    The product is rescaled at every step; what is below eps of the largest is rounding.
+    """
+    product = torch.eye(len(carry), dtype=carry.dtype, device=carry.device)
+    log_size = carry.new_zeros(())
+    for jacobian in _jacobians(cell, carry, inputs):
+        product = jacobian @ product
+        size = product.abs().max()
+        size = torch.where(size > 0, size, torch.ones_like(size))
+        product, log_size = product / size, log_size + size.log()
+    return log_size + torch.linalg.svdvals(product).log()
+
+
+def lyapunov_spectrum(cell: VanillaCell, carry: Tensor, inputs: Tensor, warm_up: int = 0) -> Tensor:
+    """λ_i = 1/T Σ_t ln |R_ii,t| of J_t Q_{t-1} = Q_t R_t, Q_0 = I, (N,) (Benettin et al. 1980).
+
+    From h_0 (N,) and inputs (T, D); the first ``warm_up`` steps are not counted in T.
+    """
+    Q = torch.eye(len(carry), dtype=carry.dtype, device=carry.device)
+    total = torch.zeros_like(carry)
+    for t, jacobian in enumerate(_jacobians(cell, carry, inputs)):
+        Q, R = torch.linalg.qr(jacobian @ Q)
+        if t >= warm_up:
+            total = total + R.diagonal().abs().log()
+    return total / (len(inputs) - warm_up)
+
+
+def _step(cell: VanillaCell, h: Tensor, x: Tensor) -> Tensor:
+    """h_t (B, N) from h_{t-1} and x_t (B, D)."""
+    return cell(x[:, None], h)[1]
+
+
+def _jacobians(cell: VanillaCell, h: Tensor, inputs: Tensor) -> Iterator[Tensor]:
+    """J_1 … J_T."""
+    for x in inputs:
+        yield torch.autograd.functional.jacobian(lambda h, x=x: _step(cell, h[None], x[None])[0], h)
+        h = _step(cell, h[None], x[None])[0].detach()

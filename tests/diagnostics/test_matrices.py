@@ -1,10 +1,15 @@
-"""Spectral norm and orthogonality error against NumPy."""
+"""Spectral norm, spectral radius and orthogonality error against NumPy."""
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrnn.diagnostics import orthogonality_error, recurrent_diagnostics, spectral_norm
+from jaxrnn.diagnostics import (
+    orthogonality_error,
+    recurrent_diagnostics,
+    spectral_norm,
+    spectral_radius,
+)
 from tests import numpy_reference as reference
 
 # Rounding of sums of up to 49 products in float64: at most 6e-16 over 100 seeds.
@@ -42,7 +47,8 @@ def test_orthogonality_error_of_zero_orthogonal_and_scaled_matrices(rng, x64):
 
 def test_float32_stays_float32(rng):
     W = jnp.asarray(rng.standard_normal((7, 7)), jnp.float32)
-    assert spectral_norm(W).dtype == orthogonality_error(W).dtype == jnp.float32
+    for measure in (spectral_norm, spectral_radius, orthogonality_error):
+        assert measure(W).dtype == jnp.float32
 
 
 def test_a_model_is_as_bad_as_the_worst_of_its_recurrent_kernels(matrices):
@@ -69,7 +75,29 @@ def test_a_model_without_recurrent_kernels_has_no_measurements():
 
 def test_half_precision_is_measured_in_float32(rng):
     W = jnp.asarray(rng.standard_normal((7, 7)), jnp.bfloat16)
-    for measure in (spectral_norm, orthogonality_error):
+    for measure in (spectral_norm, spectral_radius, orthogonality_error):
         measured = measure(W)
         assert measured.dtype == jnp.float32
         np.testing.assert_array_equal(measured, measure(W.astype(jnp.float32)))
+
+
+def test_spectral_radius_is_the_largest_eigenvalue(matrices, rng):
+    radii = spectral_radius(matrices)
+    assert radii.shape == (2, 3)
+    expected = np.abs(np.linalg.eigvals(matrices)).max(-1)
+    # Both round W by some eps, magnified by the condition of the eigenvalue: 3e-15 over 50 seeds.
+    np.testing.assert_allclose(radii, expected, rtol=1e-13)
+    np.testing.assert_allclose(spectral_radius(matrices[0, 1]), radii[0, 1], rtol=1e-14)
+
+
+def test_spectral_radius_in_hard_cases(rng, x64):
+    Q = jnp.asarray(reference.qr(rng.standard_normal((9, 9))))
+    np.testing.assert_allclose(spectral_radius(1.1 * Q), 1.1, rtol=1e-14)
+    for size in (1e-200, 1e200):
+        np.testing.assert_allclose(spectral_radius(size * Q), size, rtol=1e-12)
+    jordan = 0.5 * jnp.eye(4) + jnp.diag(jnp.ones(3), 1)
+    # ‖Jᵏ‖ = c k³ ρᵏ: off by (ln c + 3 ln k)/k at k = 2^64.
+    np.testing.assert_allclose(spectral_radius(jordan), 0.5, rtol=1e-13)
+    assert spectral_radius(jnp.diag(jnp.ones(3), 1)) == 0
+    assert spectral_radius(jnp.zeros((3, 3))) == 0
+    assert spectral_radius(jnp.full((1, 1), -3.0)) == pytest.approx(3, rel=1e-15)

@@ -1,7 +1,8 @@
-"""Measurements that tell how a recurrent network is doing, from its parameters."""
+"""What the recurrent kernels themselves tell: how they stretch, and how far from orthogonal."""
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -15,6 +16,30 @@ def _at_least_float32(W: Array) -> Array:
 def spectral_norm(W: Float[Array, "*batch N N"]) -> Float[Array, "*batch"]:
     """‖W‖₂, the largest singular value: the most that one step can stretch a gradient."""
     return jnp.linalg.svd(_at_least_float32(W), compute_uv=False)[..., 0]
+
+
+def spectral_radius(W: Float[Array, "*batch N N"]) -> Float[Array, "*batch"]:
+    """max |λ_i(W)| = lim ‖Wᵏ‖^(1/k): what each of many steps stretches by (Gelfand 1941).
+
+    By squaring W, rescaled every time, until k = 2^m with m beyond the digits of the dtype:
+
+        ln ρ = Σ_i 2^-i ln n_i          n_i = max |A_i|, A_{i+1} = (A_i / n_i)², A_0 = W
+
+    Nothing but products, so that it runs on any device, while ``jnp.linalg.eigvals`` does not. As
+    of eigenvalues, those of a W that is far from normal are sensitive to rounding.
+    """
+    W = _at_least_float32(W)
+    squarings = jnp.finfo(W.dtype).nmant + 12  # and ‖Wᵏ‖ ≤ c k^N ρᵏ, for some c
+
+    def square(i: Array, state: tuple[Array, Array]) -> tuple[Array, Array]:
+        A, log = state
+        size = jnp.max(jnp.abs(A), axis=(-2, -1), keepdims=True)
+        A = A / jnp.where(size > 0, size, 1)
+        log = log + jnp.log(size[..., 0, 0]) * 0.5 ** i.astype(W.dtype)
+        return jnp.matmul(A, A, precision="highest"), log
+
+    zero = jnp.zeros(W.shape[:-2], W.dtype)
+    return jnp.exp(jax.lax.fori_loop(0, squarings, square, (W, zero))[1])
 
 
 def orthogonality_error(W: Float[Array, "*batch N N"]) -> Float[Array, "*batch"]:

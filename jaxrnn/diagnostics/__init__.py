@@ -1,0 +1,49 @@
+"""Measurements that tell how a recurrent network is doing, and what is wrong with it.
+
+``matrices``: its recurrent kernels alone. ``observation``: a backward pass that keeps the gradient
+by every state, with ``probe`` inside; ``profiles``: what is to be read off that. ``jacobians``: how
+the recurrence stretches what it carries, whatever the loss.
+"""
+
+from jaxrnn.diagnostics.jacobians import jacobian_singular_values, lyapunov_spectrum
+from jaxrnn.diagnostics.matrices import (
+    orthogonality_error,
+    recurrent_diagnostics,
+    spectral_norm,
+    spectral_radius,
+)
+from jaxrnn.diagnostics.observation import Observation, observe, observe_memory
+from jaxrnn.diagnostics.probe import LayerObservation
+from jaxrnn.diagnostics.profiles import (
+    Horizon,
+    dead_share,
+    decay_rate,
+    gradient_norms,
+    gradient_profile,
+    layer_saturation,
+    saturated_share,
+    update_ratios,
+    usable_horizon,
+)
+
+__all__ = [
+    "Horizon",
+    "LayerObservation",
+    "Observation",
+    "dead_share",
+    "decay_rate",
+    "gradient_norms",
+    "gradient_profile",
+    "jacobian_singular_values",
+    "layer_saturation",
+    "lyapunov_spectrum",
+    "observe",
+    "observe_memory",
+    "orthogonality_error",
+    "recurrent_diagnostics",
+    "saturated_share",
+    "spectral_norm",
+    "spectral_radius",
+    "update_ratios",
+    "usable_horizon",
+]

@@ -1,0 +1,161 @@
+"""The states of every recurrent layer of a Flax model, and the loss's gradient by each of them.
+
+    ∂L/∂h_t = g_t + J_{t+1}ᵀ ∂L/∂h_{t+1}              J_t = ∂h_t/∂h_{t-1}
+
+with g_t what arrives at h_t from outside the recurrence. Whether gradients vanish or explode is to
+be read off ‖∂L/∂h_t‖ over t (Bengio et al. 1994, Learning long-term dependencies with gradient
+descent is difficult; Pascanu et al. 2013, On the difficulty of training recurrent neural networks),
+which every backward pass computes and throws away. Here it is kept: see jaxrnn/diagnostics/probe.py
+for how.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Key
+
+from jaxrnn.diagnostics.probe import Eps, LayerObservation, Probe
+
+
+class Observation(NamedTuple):
+    """What ``observe`` returns.
+
+    Attributes:
+      loss: L.
+      gradients: ∂L/∂params, like ``variables["params"]``.
+      layers: each recurrent layer by the path of its cell's parameters; where a cell is run again,
+        with "#2", "#3", … behind it.
+    """
+
+    loss: Any
+    gradients: Any
+    layers: dict[str, LayerObservation]
+
+
+def observe(
+    model: nn.Module, variables: Any, batch: Any, loss_fn: Callable[[Any, Any], Any]
+) -> Observation:
+    """The loss, its gradients, and the states of all recurrent layers with theirs.
+
+        seen = jax.jit(lambda v, batch: observe(model, v, batch, loss_fn))(variables, batch)
+        gradient_profile(seen.layers["cell"])  # (T+1,)
+
+    One forward and one backward pass, to be jitted. It sees the layers that ``nn.RNN`` runs, by
+    itself or inside ``nn.Bidirectional`` and the like, and those of ``SequenceModel``.
+
+    Args:
+      model: any linen model; its outputs are ``model.apply(variables, inputs)``.
+      variables: with "params" among them.
+      batch: (inputs, targets).
+      loss_fn: (outputs, targets) → L, a real scalar.
+
+    Raises:
+      ValueError: no "params"; no pair; outputs or a loss that are not real numbers; a loss that is
+        no scalar; no recurrent layer, one inside a transformation of the model (nn.remat, nn.scan,
+        …), or one whose cell emits anything but its state.
+    """
+    if not isinstance(batch, tuple | list) or len(batch) != 2:
+        raise ValueError(f"batch must be (inputs, targets), got {jax.tree.structure(batch)}")
+    inputs, targets = batch
+
+    def observed(params: Any, eps: Any) -> tuple[Any, Probe]:
+        probe = Probe(eps)
+        with nn.intercept_methods(probe.intercept):
+            outputs = model.apply({**variables, "params": params}, inputs)
+        _check_real("outputs", outputs)
+        value = jnp.asarray(loss_fn(outputs, targets))
+        _check_real("the loss", value)
+        if value.shape != ():
+            raise ValueError(f"the loss must be a scalar, got shape {value.shape}")
+        return value, probe
+
+    loss, (gradients, by_eps), saw = _differentiate(observed, (0, 1), variables)
+    return Observation(loss, gradients, _layers(saw, by_eps))
+
+
+def observe_memory(
+    model: nn.Module, variables: Any, inputs: Any, key: Key[Array, ""]
+) -> dict[str, LayerObservation]:
+    """The layers as ``observe`` has them, for a signal at the end of each instead of the loss:
+
+        L = Σ_b <v_b, h_T,b>
+
+    with v_b a random direction of length 1 in the space of the carry. The profile then says how far
+    back the recurrence carries anything at all, whatever a loss looks at, for
+
+        E ‖∂L/∂h_t,b‖² = ‖∂h_T,b/∂h_t,b‖_F² / N          N all numbers of a sequence's carry
+
+    Each layer is measured by itself: what it passes on to others is held constant. With
+    ``seq_lengths`` the end of a sequence is its last valid step.
+
+    Args:
+      model: any linen model.
+      variables: with "params" among them.
+      inputs: the model's.
+      key: for v.
+
+    Raises:
+      ValueError: as in ``observe``.
+    """
+
+    def observed(params: Any, eps: Any) -> tuple[Any, Probe]:
+        probe = Probe(eps, key)
+        with nn.intercept_methods(probe.intercept):
+            model.apply({**variables, "params": params}, inputs)
+        return sum(probe.signals), probe
+
+    _, (by_eps,), saw = _differentiate(observed, (1,), variables)
+    return _layers(saw, by_eps)
+
+
+def _differentiate(
+    observed: Callable[[Any, Any], tuple[Any, Probe]], wanted: tuple[int, ...], variables: Any
+) -> tuple[Any, Any, Any]:
+    """L, its gradients by what is ``wanted`` of (params, ε), and what the probe saw.
+
+    ``observed`` takes ε = None once, to say which there are.
+    """
+    if "params" not in variables:
+        raise ValueError(f'variables must have "params", got {", ".join(variables) or "none"}')
+    params = variables["params"]
+    modules: set[str] = set()
+
+    def used(params: Any) -> dict[str, Eps]:
+        _, probe = observed(params, None)
+        modules.update(probe.modules)
+        return probe.used
+
+    def seen(params: Any, eps: Any) -> tuple[Any, Any]:
+        value, probe = observed(params, eps)
+        return value, (probe.layers, probe.kernels)
+
+    shapes = jax.eval_shape(used, params)
+    if not shapes:
+        raise ValueError(
+            "there is no recurrent layer to observe: looked for nn.RNN and SequenceModel, "
+            f"found {', '.join(sorted(modules)) or 'no modules'}"
+        )
+    eps = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+    (value, saw), found = jax.value_and_grad(seen, wanted, has_aux=True)(params, eps)
+    return value, found, saw
+
+
+def _layers(saw: Any, by_eps: dict[str, Eps]) -> dict[str, LayerObservation]:
+    """The layers that the probe saw, with the gradients by their states."""
+    layers, kernels = saw
+    for path, (by_state, by_input) in by_eps.items():
+        if kernels[path] is not None:
+            # From δ_2 … δ_T; what δ_1 makes of ∂L/∂h_0 the recurrence has added already.
+            from_later = by_input[1:] @ kernels[path].T
+            by_state = by_state + jnp.pad(from_later, [(1, 1), (0, 0), (0, 0)])
+        layers[path] = layers[path].replace(state_gradients=by_state)
+    return layers
+
+
+def _check_real(what: str, tree: Any) -> None:
+    for leaf in jax.tree.leaves(tree):
+        if not jnp.issubdtype(jnp.result_type(leaf), jnp.floating):
+            raise ValueError(f"{what} must be real numbers, got {jnp.result_type(leaf)}")

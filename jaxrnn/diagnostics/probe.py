@@ -1,0 +1,245 @@
+"""Runs the recurrent layers of a Flax model with a zero ε_t added to every state.
+
+Flax calls ``Probe.intercept`` instead of ``nn.RNN``, which then does what ``nn.RNN`` does, except
+
+    h_t = F(h_{t-1}, x_t) + ε_t          h_0 = the initial carry + ε_0
+
+and whatever the layer emits is that h_t, so that ∂L/∂ε_t is ∂L/∂h_t. A ``VanillaCell`` goes by
+``jaxrnn.bptt``, whose backward pass has no place for ε_t inside. Its inputs a_t and the states
+that leave it have one: the first gives δ_t = ∂L/∂a_t, the second what comes from outside, g_t, and
+
+    ∂L/∂h_t = g_t + W_hhᵀ δ_{t+1}
+
+is one product for all steps. See jaxrnn/bptt.py for the equations.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from flax import struct
+from flax.core import tracers
+from flax.linen.recurrent import flip_sequences
+from jaxtyping import Array
+
+from jaxrnn import bptt
+from jaxrnn.cells import VanillaCell
+from jaxrnn.model import SequenceModel
+
+
+class Eps(NamedTuple):
+    """The zeros of one layer: to its states (T+1, *batch, ...), and to a VanillaCell's a_t."""
+
+    states: Any
+    inputs: Any
+
+
+class LayerObservation(struct.PyTreeNode):
+    """What was seen of one recurrent layer, in the order in which it runs its steps.
+
+    Attributes:
+      states: h_0 … h_T, the cell's carry with leading axes (T+1, *batch).
+      state_gradients: ∂L/∂h_0 … ∂L/∂h_T of the same shapes, through everything later.
+      cell: the name of the cell's class.
+      activation: phi, by its name, of a VanillaCell and of Flax's cells; None: not known.
+    """
+
+    states: Any
+    state_gradients: Any
+    cell: str = struct.field(pytree_node=False)
+    activation: str | None = struct.field(pytree_node=False)
+
+
+class Probe:
+    """One pass over a model; the attributes are filled on the way, a layer's by its path.
+
+    Attributes:
+      eps: added to the states; None at first, to find out shapes.
+      key: of random directions v for ``observe_memory``; None: no signal.
+      used: the ε that were added.
+      layers: their states, without gradients.
+      kernels: W_hhᵀ where the ε of ``inputs`` was used; else None.
+      signals: Σ_b <v_b, h_T,b> of each layer.
+      modules: the names of all classes that were called.
+    """
+
+    def __init__(self, eps: dict[str, Eps] | None, key: Any = None) -> None:
+        self.eps = eps
+        self.key = key
+        self.used: dict[str, Eps] = {}
+        self.layers: dict[str, LayerObservation] = {}
+        self.kernels: dict[str, Any] = {}
+        self.signals: list[Any] = []
+        self.modules: set[str] = set()
+        self._trace = tracers.current_trace()
+
+    def intercept(self, call: Callable[..., Any], args: Any, kwargs: Any, context: Any) -> Any:
+        """For ``nn.intercept_methods``."""
+        module, name = context.module, context.method_name
+        self.modules.add(type(module).__name__)
+        if isinstance(module, SequenceModel) and name == "_wants_fused":
+            call(*args, **kwargs)  # for its errors
+            return False  # by nn.RNN, that is by this class
+        if type(module).__call__ is nn.RNN.__call__ and name == "__call__":
+            return self._run(module, *args, **kwargs)
+        return call(*args, **kwargs)
+
+    def _run(
+        self,
+        rnn: nn.RNN,
+        inputs: Array,
+        *,
+        initial_carry: Any = None,
+        init_key: Any = None,
+        seq_lengths: Array | None = None,
+        **overridden: bool | None,
+    ) -> Any:
+        """``nn.RNN.__call__``, time-major inside."""
+
+        def option(name: str) -> bool:
+            given = overridden.get(name)
+            return getattr(rnn, name) if given is None else given
+
+        num_batch_dims = inputs.ndim - rnn.cell.num_feature_axes - 1
+        flip = partial(
+            flip_sequences,
+            seq_lengths=seq_lengths,
+            num_batch_dims=num_batch_dims,
+            time_major=True,
+        )
+        x = inputs if option("time_major") else jnp.moveaxis(inputs, num_batch_dims, 0)
+        if option("reverse"):
+            x = flip(x)
+        if initial_carry is None:
+            key = jax.random.key(0) if init_key is None else init_key
+            initial_carry = rnn.cell.initialize_carry(key, x.shape[1:])
+        states, outputs = self._observed(rnn, initial_carry, x)
+        # The state after the last valid step; states begin with h_0.
+        last = jax.tree.map(
+            lambda h: h[-1] if seq_lengths is None else h[seq_lengths, jnp.arange(h.shape[1])],
+            states,
+        )
+        if self.key is not None:
+            self.signals.append(self._signal(last, num_batch_dims))
+            last, outputs = jax.lax.stop_gradient((last, outputs))
+        if option("reverse") and option("keep_order"):
+            outputs = jax.tree.map(flip, outputs)
+        if not option("time_major"):
+            outputs = jax.tree.map(lambda y: jnp.moveaxis(y, 0, num_batch_dims), outputs)
+        return (last, outputs) if option("return_carry") else outputs
+
+    def _observed(self, rnn: nn.RNN, carry: Any, x: Array) -> tuple[Any, Any]:
+        """h_0 … h_T and the outputs, with ε, of time-major inputs; writes down what was seen."""
+        if tracers.current_trace() != self._trace:  # whose states cannot leave it
+            raise ValueError(
+                f"{'/'.join(rnn.path) or 'nn.RNN'} runs inside a transformation of the model "
+                "(nn.remat, nn.jit, nn.vmap, nn.scan), where it cannot be observed"
+            )
+        # Not the layer's own path: parameters have their names from the cell's.
+        path = base = "/".join(rnn.cell.path)
+        while path in self.used:
+            path = f"{base}#{int(path.rpartition('#')[2]) + 1 if path != base else 2}"
+        is_fused = type(rnn.cell) is VanillaCell and x.ndim == 3 and not rnn.variable_axes
+        run = _run_fused if is_fused else _run_scan
+        states, outputs, eps, kernel = run(
+            rnn, carry, x, None if self.eps is None else self.eps[path]
+        )
+        self.used[path] = eps
+        self.kernels[path] = kernel
+        self.layers[path] = LayerObservation(
+            states, None, type(rnn.cell).__name__, _activation(rnn.cell)
+        )
+        return states, outputs
+
+    def _signal(self, last: Any, num_batch_dims: int) -> Array:
+        """Σ_b <v_b, h_T,b>, with v_b of length 1 over all leaves of the carry."""
+        key = jax.random.fold_in(self.key, len(self.signals))
+        products, squares = [], []
+        for i, h in enumerate(filter(_is_real, jax.tree.leaves(last))):
+            v = jax.random.normal(jax.random.fold_in(key, i), h.shape, h.dtype)
+            numbers = tuple(range(num_batch_dims, h.ndim))
+            products.append(jnp.sum(v * h, numbers))
+            squares.append(jnp.sum(v * v, numbers))
+        return jnp.sum(sum(products) / jnp.sqrt(sum(squares)))
+
+
+def _is_real(leaf: Any) -> bool:
+    """A carry may also hold counters and keys."""
+    return jnp.issubdtype(leaf.dtype, jnp.floating)
+
+
+def _zeros(T: int, h: Array) -> Array:
+    return jnp.zeros((T + 1, *h.shape), h.dtype) if _is_real(h) else jnp.zeros(T + 1)
+
+
+def _plus(h: Array, eps: Array) -> Array:
+    return h + eps if _is_real(h) else h
+
+
+def _run_scan(rnn: nn.RNN, carry: Any, x: Array, eps: Eps | None) -> tuple[Any, Any, Eps, None]:
+    """Any cell, by nn.scan as ``nn.RNN`` has it."""
+    T = x.shape[0]
+    if eps is None:
+        eps = Eps(jax.tree.map(partial(_zeros, T), carry), None)
+
+    def step(cell: nn.RNNCellBase, carry: Any, at: tuple[Array, Any]) -> tuple[Any, Any]:
+        x_t, eps_t = at
+        h, y = cell(carry, x_t)
+        moved = jax.tree.map(_plus, h, eps_t)
+        return moved, (moved, _emitted(rnn.cell, h, moved, y))
+
+    scan: Any = nn.scan(
+        step,
+        unroll=rnn.unroll,
+        variable_axes=rnn.variable_axes,
+        variable_broadcast=rnn.variable_broadcast,
+        variable_carry=rnn.variable_carry,
+        split_rngs=rnn.split_rngs,
+    )
+    first = jax.tree.map(lambda h, zeros: _plus(h, zeros[0]), carry, eps.states)
+    later = jax.tree.map(lambda zeros: zeros[1:], eps.states)
+    _, (states, outputs) = scan(rnn.cell, first, (x, later))
+    states = jax.tree.map(lambda h_0, h: jnp.concatenate([h_0[None], h]), first, states)
+    return states, outputs, eps, None
+
+
+def _emitted(cell: nn.RNNCellBase, h: Any, moved: Any, y: Any) -> Any:
+    """The outputs y of a step, taken from h_t + ε_t instead of h_t."""
+    by_id = {
+        id(leaf): new for leaf, new in zip(jax.tree.leaves(h), jax.tree.leaves(moved), strict=True)
+    }
+    if any(id(leaf) not in by_id for leaf in jax.tree.leaves(y)):
+        raise ValueError(
+            "a state's gradient is that of all it goes to, so a cell has to emit its state, as "
+            f"Flax's do; {type(cell).__name__} emits something else"
+        )
+    return jax.tree.map(lambda leaf: by_id[id(leaf)], y)
+
+
+def _run_fused(
+    rnn: nn.RNN, carry: Any, x: Array, eps: Eps | None
+) -> tuple[Array, Array, Eps, Array]:
+    """A VanillaCell, by ``bptt.recurrence``."""
+    cell: Any = rnn.cell
+    params = cell.variables["params"]
+    x, W_xh, b_h, W_hh = nn.dtypes.promote_dtype(
+        x, params["i"]["kernel"], params["i"]["bias"], params["h"]["kernel"], dtype=cell.dtype
+    )
+    bias = params.get("modrelu_bias")
+    bias = None if bias is None else bias.astype(W_hh.dtype)
+    T, B, N = *x.shape[:2], cell.features
+    if eps is None:
+        eps = Eps(jnp.zeros((T + 1, B, N), W_hh.dtype), jnp.zeros((T, B, N), W_hh.dtype))
+    h_0 = carry.astype(W_hh.dtype) + eps.states[0]
+    a = x @ W_xh + b_h + eps.inputs
+    hidden = bptt.recurrence(W_hh, a, h_0, cell.activation, bias) + eps.states[1:]
+    return jnp.concatenate([h_0[None], hidden]), hidden, eps, W_hh
+
+
+def _activation(cell: Any) -> str | None:
+    if isinstance(cell, VanillaCell):
+        return cell.activation
+    return getattr(getattr(cell, "activation_fn", None), "__name__", None)

@@ -1,0 +1,148 @@
+"""What is to be read off the gradients and states that ``observe`` returns.
+
+    p_t = ‖∂L/∂h_t‖          t = 0 … T
+
+Vanishing gradients are a p that falls on the way back from T to 0, exploding ones a p that grows;
+in a linear network by a constant factor per step, so that ln p is a straight line. (Pascanu et al.
+2013, On the difficulty of training recurrent neural networks.)
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from jaxrnn.diagnostics.probe import LayerObservation
+from jaxrnn.paths import named_leaves
+
+# Which of the cells' states are values of tanh, and where they are in the carry. A mean of such
+# values, in cells whose gates mix the last one in.
+_TANH_OF: dict[str, Callable[[Any], Array]] = {
+    **dict.fromkeys(("VanillaCell", "SimpleCell", "GRUCell", "MGUCell"), lambda h: h),
+    **dict.fromkeys(("LSTMCell", "OptimizedLSTMCell"), lambda carry: jnp.tanh(carry[0])),
+}
+
+# tanh' = 1 − h² below this, hence |h| > 0.95: less than a tenth of a gradient gets through.
+SATURATED = 0.1
+
+
+class Horizon(NamedTuple):
+    """How far back a gradient is usable.
+
+    Attributes:
+      horizon: steps back from the end after which it no longer is; T: it is all the way.
+      direction: −1 vanished, 1 exploded, 0 neither.
+    """
+
+    horizon: Int[Array, ""]
+    direction: Int[Array, ""]
+
+
+def gradient_profile(layer: LayerObservation) -> Float[Array, " times"]:
+    """‖∂L/∂h_t‖ for t = 0 … T, over the batch and all leaves of the carry.
+
+    Norms from the smallest to the largest number of the dtype come out right, their squares need
+    not exist.
+    """
+    leaves = [
+        leaf.reshape(leaf.shape[0], -1).astype(_wide(leaf))
+        for leaf in jax.tree.leaves(layer.state_gradients)
+    ]
+    largest = jnp.stack([jnp.max(jnp.abs(leaf), axis=1) for leaf in leaves]).max(0)
+    scale = jnp.where((largest > 0) & jnp.isfinite(largest), largest, 1)
+    squares = jnp.stack([jnp.sum((leaf / scale[:, None]) ** 2, axis=1) for leaf in leaves])
+    return scale * jnp.sqrt(squares.sum(0))
+
+
+def usable_horizon(profile: Float[Array, " times"], factor: float = 100.0) -> Horizon:
+    """The least k for which p_{T−k} < p_T / factor (vanished) or > factor · p_T (exploded).
+
+    T and direction 0 if there is none. NaN counts as exploded. A p_T that is 0 or not finite, as of
+    a loss that does not look at the last step, is nothing to compare with: horizon and direction 0.
+
+    Raises:
+      ValueError: factor is not above 1.
+    """
+    if not factor > 1:
+        raise ValueError(f"factor must be above 1, got {factor}")
+    back = profile[::-1]
+    last = back[0]
+    vanished = back < last / factor
+    exploded = ~vanished & ~(back <= factor * last)
+    out = vanished | exploded
+    first = jnp.argmax(out)
+    horizon = jnp.where(out.any(), first, len(profile) - 1)
+    direction = exploded[first].astype(int) - vanished[first].astype(int)
+    usable = (last > 0) & jnp.isfinite(last)
+    return Horizon(jnp.where(usable, horizon, 0), jnp.where(usable, direction, 0))
+
+
+def decay_rate(profile: Float[Array, " times"]) -> Float[Array, ""]:
+    """The slope of ln p_{T−k} over k, by least squares: how ln p changes per step further back.
+
+    Negative for vanishing gradients, positive for exploding ones: the logarithm of the factor by
+    which a step multiplies. Entries that are 0 or not finite are left out; NaN with less than two.
+    """
+    steps_back = jnp.arange(len(profile), dtype=profile.dtype)[::-1]
+    valid = (profile > 0) & jnp.isfinite(profile)
+    count = valid.sum()
+    logs = jnp.log(jnp.where(valid, profile, 1))
+    k = jnp.where(valid, steps_back - jnp.sum(steps_back * valid) / count, 0)
+    return jnp.where(count > 1, jnp.sum(k * logs) / jnp.sum(k * k), jnp.nan)
+
+
+def saturated_share(states: Float[Array, "..."], threshold: float = SATURATED) -> Float[Array, ""]:
+    """The share of tanh's values h at which tanh' = 1 − h² is below ``threshold``."""
+    return jnp.mean(1 - states * states < threshold, dtype=_wide(states))
+
+
+def layer_saturation(layer: LayerObservation, threshold: float = SATURATED) -> Float[Array, ""]:
+    """``saturated_share`` of a layer's tanh units, over h_1 … h_T.
+
+    They are h of a VanillaCell, SimpleCell, GRUCell or MGUCell (a mean of tanh's values, in the
+    last two) and tanh(c) of an LSTM, whose carry is (c, h). NaN for any other cell or activation.
+    """
+    if layer.activation != "tanh" or layer.cell not in _TANH_OF:
+        return jnp.asarray(jnp.nan)
+    later = jax.tree.map(lambda h: h[1:], layer.states)
+    return saturated_share(_TANH_OF[layer.cell](later), threshold)
+
+
+def dead_share(states: Float[Array, "times *batch N"]) -> Float[Array, ""]:
+    """The share of the N units that are the same number at all t ≥ 1 and in all of the batch.
+
+    Such a unit tells nothing of the inputs: a ReLU at zero, a tanh stuck at 1.
+    """
+    units = states[1:].reshape(-1, states.shape[-1])
+    return jnp.mean((units == units[0]).all(0), dtype=_wide(states))
+
+
+def gradient_norms(gradients: Any) -> dict[str, Float[Array, ""]]:
+    """‖∂L/∂p‖ of every leaf, by its path."""
+    return {path: _norm(leaf) for path, leaf in named_leaves(gradients)}
+
+
+def update_ratios(updates: Any, params: Any) -> dict[str, Float[Array, ""]]:
+    """‖u‖ / ‖p‖ of every leaf, by its path: how much of itself a step changes.
+
+    Not finite for parameters that are all zero, such as a bias at first.
+
+    Raises:
+      ValueError: trees of different structure.
+    """
+    sizes, changes = gradient_norms(params), gradient_norms(updates)
+    if changes.keys() != sizes.keys():
+        raise ValueError(
+            f"updates must have the leaves of params, {', '.join(sizes)}; got {', '.join(changes)}"
+        )
+    return {path: changes[path] / size for path, size in sizes.items()}
+
+
+def _norm(x: Array) -> Float[Array, ""]:
+    return jnp.linalg.norm(jnp.ravel(x).astype(_wide(x)))
+
+
+def _wide(x: Array) -> Any:
+    return jnp.promote_types(jnp.result_type(x), jnp.float32)
