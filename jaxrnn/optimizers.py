@@ -49,21 +49,34 @@ def cut_learning_rate(opt_state: Any, factor: float | Float[Array, "*S"]) -> Any
 
 
 def sgd(
-    lr: float, clip_norm: float = 0.0, recurrent_lr: float | None = None
+    lr: float,
+    clip_norm: float = 0.0,
+    recurrent_lr: float | None = None,
+    clip_value: float = 0.0,
 ) -> optax.GradientTransformation:
-    """Clipping by global norm (0: none), then SGD, W_hh at a rate of its own if one is given."""
-    return _clipped(scale_by_learning_rate, lr, clip_norm, recurrent_lr)
+    """Clipping, then SGD, W_hh at a rate of its own if one is given.
+
+    Args:
+      lr: learning rate.
+      clip_norm: g ← g · min(1, clip_norm / ‖g‖), all gradients as one vector g; 0: not.
+      recurrent_lr: learning rate of W_hh, where it differs.
+      clip_value: every entry of g to ±clip_value; 0: not.
+    """
+    return _clipped(scale_by_learning_rate, lr, clip_norm, recurrent_lr, clip_value)
 
 
 def adam(
-    lr: float, clip_norm: float = 0.0, recurrent_lr: float | None = None
+    lr: float,
+    clip_norm: float = 0.0,
+    recurrent_lr: float | None = None,
+    clip_value: float = 0.0,
 ) -> optax.GradientTransformation:
-    """Clipping by global norm (0: none), then Adam, W_hh at a rate of its own if one is given."""
+    """Clipping, then Adam; see ``sgd``."""
 
     def at_rate(rate: float) -> optax.GradientTransformation:
         return optax.chain(optax.scale_by_adam(), scale_by_learning_rate(rate))
 
-    return _clipped(at_rate, lr, clip_norm, recurrent_lr)
+    return _clipped(at_rate, lr, clip_norm, recurrent_lr, clip_value)
 
 
 def _clipped(
@@ -71,12 +84,15 @@ def _clipped(
     lr: float,
     clip_norm: float,
     recurrent_lr: float | None,
+    clip_value: float,
 ) -> optax.GradientTransformation:
     optimizer = at_rate(lr)
     if recurrent_lr is not None:
         groups = {"recurrent": at_rate(recurrent_lr), "rest": optimizer}
         optimizer = optax.partition(groups, _groups)
-    return optax.chain(optax.clip_by_global_norm(clip_norm), optimizer) if clip_norm else optimizer
+    if clip_norm:
+        optimizer = optax.chain(optax.clip_by_global_norm(clip_norm), optimizer)
+    return optax.chain(optax.clip(clip_value), optimizer) if clip_value else optimizer
 
 
 def _groups(params: Any) -> Any:

@@ -61,11 +61,13 @@ def gradient_profile(
       batch: inputs (B, T, D), targets.
       loss_fn: (outputs, targets) → L.
     """
+    cell = model.cell
+    assert isinstance(cell, VanillaCell)
     inputs, targets = batch
-    h = inputs.new_zeros(len(inputs), model.cell.hidden_size).requires_grad_()
+    h = inputs.new_zeros(len(inputs), cell.hidden_size).requires_grad_()
     states = [h]
     for x in inputs.unbind(1):
-        h = _step(model.cell, h, x)
+        h = _step(cell, h, x)
         states.append(h)
     hidden = torch.stack(states[1:], 1)
     outputs = model.readout(hidden[:, -1] if model.last_only else hidden)

@@ -59,6 +59,12 @@ def global_norm(gradients: Sequence[Tensor]) -> Tensor:
     return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(list(gradients))))
 
 
+def clip_by_value(gradients: Sequence[Tensor], limit: float) -> None:
+    """Every entry of g to ±limit, in place."""
+    for gradient in gradients:
+        gradient.clamp_(-limit, limit)
+
+
 def clip_by_global_norm(gradients: Sequence[Tensor], norm: float, max_norm: float) -> None:
     """g ← g · max_norm / ‖g‖ in place where ‖g‖ = ``norm`` is at least max_norm."""
     if norm >= max_norm:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from torch_ref.diagnostics import recurrent_diagnostics
-from torch_ref.optimizers import clip_by_global_norm, global_norm, trainable
+from torch_ref.optimizers import clip_by_global_norm, clip_by_value, global_norm, trainable
 from torch_ref.transforms import project_recurrent
 
 # (model, batch) → (loss, accuracy), or (model, batch, carry) → (loss, (accuracy, carry)).
@@ -27,6 +27,7 @@ class TrainState:
       model: its parameters are the ones trained.
       optimizer: over ``trainable(model)``.
       clip_norm: global norm to clip gradients to; 0: no clipping.
+      clip_value: what to clip each of their entries to; 0: no clipping.
       projection: applied after the optimizer, or None.
       step: steps applied so far.
       diverged: whether a loss or gradient was not finite; ``step`` then names that step.
@@ -41,6 +42,7 @@ class TrainState:
     step: int = 0
     diverged: bool = False
     carry: Any = None
+    clip_value: float = 0.0
 
 
 class Measurements(NamedTuple):
@@ -120,8 +122,11 @@ def make_train_step(loss: Loss) -> Callable[[TrainState, Any], Measurements]:
         measured = Measurements(value.item(), accuracy.item(), norm, np.nan, np.nan)
         state.diverged = state.diverged or not (np.isfinite(measured.loss) and np.isfinite(norm))
         if not state.diverged:
+            if state.clip_value:
+                clip_by_value(gradients, state.clip_value)
             if state.clip_norm:
-                clip_by_global_norm(gradients, norm, state.clip_norm)
+                clipped = norm if not state.clip_value else global_norm(gradients).item()
+                clip_by_global_norm(gradients, clipped, state.clip_norm)
             state.optimizer.step()
             if state.projection is not None:
                 state.projection.step()

@@ -41,10 +41,13 @@ class NumpyTrainer:
     """S seeds in training."""
 
     def __init__(self, recipe: Recipe, weights: Sequence[Weights]) -> None:
-        if recipe.optimizer != "adam" or recipe.input_std or recipe.cell != "vanilla":
-            raise ValueError(
-                "the network in NumPy knows a vanilla cell, Adam and uniform input weights alone"
-            )
+        known = Recipe(recipe.task, recipe.hidden)
+        for name in ("cell", "optimizer", "input_std", "clip_value"):
+            if getattr(recipe, name) != getattr(known, name):
+                raise ValueError(
+                    f"the network in NumPy knows the {name} {getattr(known, name)} alone, "
+                    f"got {getattr(recipe, name)}"
+                )
         self._states = [_Training(recipe, seed_weights) for seed_weights in weights]
 
     def train(self, batches: Sequence[Batch | None]) -> Measurements:

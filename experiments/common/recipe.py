@@ -31,6 +31,7 @@ class Recipe:
       optimizer: "adam" or "sgd".
       lr, recurrent_lr: its rate, and that of W_hh where it differs.
       clip_norm: global norm to clip gradients to; 0: none.
+      clip_value: what to clip each of their entries to; 0: none.
       retraction: the projection of W_hh by name; None: never projected.
       project_every: steps between projections.
       track_every: steps between measurements of the spectral norm.
@@ -49,6 +50,7 @@ class Recipe:
     lr: float = 1e-3
     recurrent_lr: float | None = None
     clip_norm: float = 0.0
+    clip_value: float = 0.0
     retraction: str | None = None
     project_every: int = 1
     track_every: int = 1

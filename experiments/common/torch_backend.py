@@ -90,7 +90,12 @@ class TorchTrainer:
         make = {"adam": optimizers.adam, "sgd": optimizers.sgd}[recipe.optimizer]
         optimizer = make(model, recipe.lr, recipe.recurrent_lr)
         return training.TrainState(
-            model, optimizer, recipe.clip_norm, projection, carry=initial_carry(recipe)
+            model,
+            optimizer,
+            recipe.clip_norm,
+            projection,
+            carry=initial_carry(recipe),
+            clip_value=recipe.clip_value,
         )
 
     def train(self, batches: Sequence[Batch | None]) -> training.Measurements:
