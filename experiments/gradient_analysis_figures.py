@@ -104,8 +104,8 @@ def draw_flow(axes: np.ndarray, panels: dict[str, Panel]) -> None:
     for (name, points), shade in shades:
         axes[0, 0].plot(points["x"], points["y"], color=shade)
         end = points["x"][-1], points["y"][-1]
-        style = {"textcoords": "offset points", "xytext": (-5, 3), "ha": "right", "fontsize": 9}
-        axes[0, 0].annotate(name, end, color=shade, **style)
+        beside: Any = {"textcoords": "offset points", "xytext": (-5, 3), "ha": "right"}
+        axes[0, 0].annotate(name, end, fontsize=9, color=shade, **beside)
     axes[0, 0].set(title="Vanilla, four lengths", xlabel="time step t", ylabel=norm, yscale="log")
     for (name, points), color in zip(panels["start"].items(), figures.PALETTE, strict=False):
         x, y = np.array(points["x"]), np.array(points["y"])
