@@ -30,8 +30,8 @@ from jaxrnn.text import CharacterTask
 
 Params = Any
 FLOW, INITS = "gradient_flow_analysis", "weight_initialization_analysis"
-FLOW_LENGTHS = (5, 10, 20, 35, 50, 75, 100)
-SHOWN_LENGTHS = (10, 20, 50, 100)  # whose whole way back is drawn
+FLOW_LENGTHS = (5, 10, 25, 35, 50, 75, 100)
+SHOWN_LENGTHS = (10, 25, 50, 100)  # whose whole way back is drawn
 SPECTRUM_LENGTH = 35
 INIT_LENGTH = 50
 LYAPUNOV_SEQUENCES = 4

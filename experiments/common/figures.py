@@ -33,6 +33,7 @@ STYLE: Any = {
     "savefig.dpi": 110,
 }
 mpl.rcParams.update(STYLE)
+LONG_LABEL = 24  # characters; of longer ones a figure is three wide, not four
 # Two backends whose curves lie on each other: a broad pale line, and a dashed one on top of it.
 LOOKS: dict[str, dict[str, Any]] = {
     "jax": {"linewidth": 5.0, "alpha": 0.4},
@@ -54,7 +55,8 @@ def legend_below(figure: Figure, *sources: Axes) -> None:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle)
     if handles:
-        columns = math.ceil(len(handles) / math.ceil(len(handles) / 4))
+        most = 4 if max(map(len, handles)) <= LONG_LABEL else 3
+        columns = math.ceil(len(handles) / math.ceil(len(handles) / most))
         figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=columns)
 
 
