@@ -71,3 +71,42 @@ def claim_10() -> Row:
 
 
 VERDICT_10 = "TODO"
+
+
+def language_section() -> str:
+    """What networks reach on Shakespeare, and how good their samples are, as a table."""
+    groups: dict[str, list[dict]] = {}
+    for folder, name in (("char_lm/cells", ""), ("char_lm", "20 epochs"), ("char_lm/long", "long")):
+        results = load(folder)
+        config = results["config"]
+        for run in results["runs"]:
+            sizes = f"N = {config['hidden']}, T = {config['seq_len']}"
+            label = f"{METHOD_LABELS[run['method']]}, {sizes}, {name or '5 epochs'}"
+            groups.setdefault(label, []).append(run)
+    lines = [
+        "| network | bits per character | perplexity | bigrams' distance | words that occur | time |",
+        "|---|---|---|---|---|---|",
+    ]
+    for label, runs in groups.items():
+        cells = [
+            f"{mean(runs, 'bits_per_character'):.2f}",
+            f"{mean(runs, 'perplexity'):.2f}",
+            f"{mean(runs, 'bigram_distance'):.2f}",
+            f"{mean(runs, 'known_words'):.0%}",
+            f"{sum(run['seconds'] for run in runs[:1]) / len(runs) / 60:.1f} min",
+        ]
+        lines.append(f"| {label} | {' | '.join(cells)} |")
+    final = next(iter(groups.values()))[0]["final"]
+    lines.append(
+        f"| a piece of the test split itself | | | {final['real_bigram_distance']:.2f} | "
+        f"{final['real_known_words']:.0%} | |"
+    )
+    return (
+        f"Shakespeare, {final['characters']:,} characters of {final['vocabulary']} kinds, whose "
+        f"entropy is {final['entropy_bits']:.2f} bits; on the test split (the last plays by "
+        f"alphabet) the frequencies of single characters lose {final['unigram_bits']:.2f} bits, of "
+        f"pairs {final['bigram_bits']:.2f}. Samples of 5,000 characters: how far the frequencies "
+        "of their pairs are from the training split's (total variation, 0 to 1), and how many of "
+        "their words occur in it. Time is that of one seed, on one core that was shared with other "
+        "work.\n\n" + "\n".join(lines)
+    )

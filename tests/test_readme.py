@@ -4,10 +4,13 @@ import json
 import re
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
+from flax import linen as nn
 
 from experiments import claims
+from experiments.common.panels import panels_of
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
@@ -22,6 +25,21 @@ def test_the_flax_example_makes_the_kernel_orthogonal():
     W = np.asarray(cell["h"]["kernel"], np.float64)
     # Householder QR in float32 leaves about eps per column; measured 5e-7.
     assert np.linalg.norm(W.T @ W - np.eye(64)) / 8 < 5e-6
+
+
+def test_the_example_of_diagnostics_runs():
+    code = re.findall(r"```python\n(.*?)```", README, re.DOTALL)[1]
+    model = nn.RNN(nn.SimpleCell(4))
+    inputs = targets = jax.random.normal(jax.random.key(0), (3, 5, 4))
+    scope = {
+        "model": model,
+        "variables": model.init(jax.random.key(1), inputs),
+        "inputs": inputs,
+        "targets": targets,
+        "loss_fn": lambda outputs, targets: ((outputs - targets) ** 2).mean(),
+    }
+    exec(code, scope)
+    assert scope["layer"].states.shape == (6, 3, 4)
 
 
 def test_the_tables_are_those_of_the_committed_results():
@@ -64,3 +82,23 @@ def test_the_irnn_learns_every_length():
     runs = json.loads((ROOT / "figures/adding_task/sweep_length/results.json").read_text())["runs"]
     assert {run["settings"]["seq_len"] for run in runs} == {150, 200, 300, 400}
     assert max(run["final"]["test_loss"] for run in runs) < 0.02
+
+
+def test_language_models_beat_the_bigrams_of_the_text():
+    (run,) = json.loads((ROOT / "figures/char_lm/results.json").read_text())["runs"]
+    (long,) = json.loads((ROOT / "figures/char_lm/long/results.json").read_text())["runs"]
+    assert run["final"]["bits_per_character"] < run["final"]["bigram_bits"]
+    assert run["seconds"] < 240
+    assert long["final"]["bits_per_character"] < run["final"]["bits_per_character"] - 0.1
+
+
+def test_every_panel_of_the_gradient_analysis_is_in_its_results():
+    results = json.loads((ROOT / "figures/gradient_analysis/results.json").read_text())
+    figures = {path.stem for path in (ROOT / "figures/gradient_analysis").glob("*.png")}
+    assert len(figures) == 5
+    for figure in figures:
+        panels = panels_of(results, figure)
+        assert len(panels) >= 4
+        for panel in panels.values():
+            for points in panel.values():
+                assert len(points["x"]) == len(points["y"]) > 0
