@@ -20,9 +20,9 @@ from typing import Any, Literal
 
 from experiments.adding_task_figures import draw, label
 from experiments.common import cli, report
-from experiments.common.recipe import Recipe, Weights, load_backend
+from experiments.common.jobs import Job, train_jobs
+from experiments.common.recipe import Recipe
 from experiments.common.results import Run
-from experiments.common.runner import interruptible, train_runs
 from experiments.common.schedule import Schedule
 from experiments.common.session import Session
 from jaxrnn.tasks import AddingTask
@@ -240,36 +240,17 @@ class AddingTaskConfig:
         return Path("adding_task", *(part for part, is_named in parts.items() if is_named))
 
 
-def jobs(config: AddingTaskConfig) -> Iterator[tuple[str, dict[str, Any], str]]:
-    """The methods to train, the settings that each changes, and the backends."""
-    yield from itertools.product(config.trained_methods, config.sweep_settings, config.backends)
+def jobs(config: AddingTaskConfig) -> Iterator[Job]:
+    """The methods to train, with the settings that each run changes."""
+    for method, settings in itertools.product(config.trained_methods, config.sweep_settings):
+        name = label(method, settings, vars(config))
+        yield Job(name, method, config.recipe(method, settings), config.schedule, settings)
 
 
 def train(config: AddingTaskConfig, session: Session) -> list[Run]:
     """Train everything that was asked for; Interrupted carries what was measured."""
-    runs: list[Run] = []
     seeds = range(config.seed, config.seed + config.seeds)
-    with interruptible(runs):
-        for method, settings, backend in jobs(config):
-            recipe = config.recipe(method, settings)
-            weights: list[Weights] | None = None
-            if config.backend == "both":
-                initial = load_backend("jax").initial_weights
-                weights = [initial(recipe, seed) for seed in seeds]
-            name = f"{label(method, settings, vars(config))} ({backend})"
-            with report.progress(name, config.schedule) as on_chunk:
-                runs += train_runs(
-                    method,
-                    recipe,
-                    config.schedule,
-                    seeds,
-                    backend,
-                    weights,
-                    settings,
-                    session,
-                    on_chunk,
-                )
-    return runs
+    return train_jobs(jobs(config), config.backends, seeds, session)
 
 
 def execute(config: AddingTaskConfig) -> None:

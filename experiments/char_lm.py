@@ -11,15 +11,14 @@ per character are loss / ln 2.
 import dataclasses
 import itertools
 from collections.abc import Iterator
-from typing import Any
 
 from experiments.char_lm_config import PRESETS, CharLMConfig
 from experiments.char_lm_figures import draw, label
 from experiments.common import cli, report
+from experiments.common.jobs import Job, train_jobs
 from experiments.common.language import first_prompt, named
-from experiments.common.recipe import Weights, load_backend
+from experiments.common.recipe import load_backend
 from experiments.common.results import Run
-from experiments.common.runner import interruptible, train_runs
 from experiments.common.session import Session, saved_states
 
 COLUMNS = {
@@ -33,37 +32,18 @@ COLUMNS = {
 }
 
 
-def jobs(config: CharLMConfig) -> Iterator[tuple[dict[str, Any], str, str]]:
-    """What the runs change, the methods to train, and the backends."""
-    yield from itertools.product(config.swept, config.methods, config.backends)
+def jobs(config: CharLMConfig) -> Iterator[Job]:
+    """The networks to train, with the settings that each run changes."""
+    for settings, method in itertools.product(config.swept, config.methods):
+        recipe, schedule = config.recipe(method, settings), config.schedule(settings)
+        name, measure = label(method, settings), config.measure(recipe, settings)
+        yield Job(name, method, recipe, schedule, settings, measure)
 
 
 def train(config: CharLMConfig, session: Session) -> list[Run]:
     """Train everything that was asked for; Interrupted carries what was measured."""
-    runs: list[Run] = []
     seeds = range(config.seed, config.seed + config.seeds)
-    with interruptible(runs):
-        for settings, method, backend in jobs(config):
-            recipe, schedule = config.recipe(method, settings), config.schedule(settings)
-            weights: list[Weights] | None = None
-            if config.backend == "both":
-                initial = load_backend("jax").initial_weights
-                weights = [initial(recipe, seed) for seed in seeds]
-            name = f"{label(method, settings)} ({backend})"
-            with report.progress(name, schedule) as on_chunk:
-                runs += train_runs(
-                    method,
-                    recipe,
-                    schedule,
-                    seeds,
-                    backend,
-                    weights,
-                    settings,
-                    session,
-                    on_chunk,
-                    config.measure(recipe, settings),
-                )
-    return runs
+    return train_jobs(jobs(config), config.backends, seeds, session)
 
 
 def execute(config: CharLMConfig) -> None:

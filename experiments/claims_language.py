@@ -84,7 +84,7 @@ def language_section() -> str:
             label = f"{METHOD_LABELS[run['method']]}, {sizes}, {name or '5 epochs'}"
             groups.setdefault(label, []).append(run)
     lines = [
-        "| network | bits per character | perplexity | bigrams' distance | words that occur | time |",
+        "| network | bits per character | perplexity | bigrams | words that occur | time |",
         "|---|---|---|---|---|---|",
     ]
     for label, runs in groups.items():

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Literal
 
 from experiments.common import cli, report
-from experiments.common.recipe import Recipe, Weights, load_backend
+from experiments.common.jobs import Job, train_jobs
+from experiments.common.recipe import Recipe
 from experiments.common.results import Run
-from experiments.common.runner import interruptible, train_runs
 from experiments.common.schedule import Schedule
 from experiments.common.session import Session
 from experiments.copy_task_figures import draw
@@ -212,28 +212,11 @@ class CopyTaskConfig:
 
 def train(config: CopyTaskConfig, session: Session) -> list[Run]:
     """Train every method on every backend; Interrupted carries what was measured."""
-    runs: list[Run] = []
+    jobs = (
+        Job(method, method, config.recipe(method), config.schedule) for method in config.methods
+    )
     seeds = range(config.seed, config.seed + config.seeds)
-    with interruptible(runs):
-        for method in config.methods:
-            recipe = config.recipe(method)
-            weights: list[Weights] | None = None
-            if config.backend == "both":
-                initial = load_backend("jax").initial_weights
-                weights = [initial(recipe, seed) for seed in seeds]
-            for backend in config.backends:
-                with report.progress(f"{method} ({backend})", config.schedule) as on_chunk:
-                    runs += train_runs(
-                        method,
-                        recipe,
-                        config.schedule,
-                        seeds,
-                        backend,
-                        weights,
-                        session=session,
-                        on_chunk=on_chunk,
-                    )
-    return runs
+    return train_jobs(jobs, config.backends, seeds, session)
 
 
 def execute(config: CopyTaskConfig) -> None:

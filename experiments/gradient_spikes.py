@@ -6,6 +6,7 @@ Each setting changes one thing of the copy task's defaults and trains a few hund
 counts is the largest gradient norm before clipping, with and without projection.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -14,8 +15,8 @@ import numpy as np
 from rich.table import Table
 
 from experiments.common import cli, figures, report
+from experiments.common.jobs import Job, train_jobs
 from experiments.common.results import Run
-from experiments.common.runner import interruptible, train_runs
 from experiments.common.session import Session
 from experiments.copy_task import PRESETS, CopyTaskConfig
 
@@ -77,29 +78,23 @@ def execute(config: GradientSpikesConfig) -> None:
     report.measure_and_write(out, session, lambda: train(config, session), draw, print_table)
 
 
+def jobs(config: GradientSpikesConfig) -> Iterator[Job]:
+    """Every method under every setting."""
+    for name in SETTINGS:
+        copy_task = config.settings(name)
+        changed = cli.changed_fields(copy_task, CopyTaskConfig(devices=config.devices))
+        changed -= {"seed", "seeds"}
+        settings = {field: getattr(copy_task, field) for field in sorted(changed)}
+        settings["setting"] = name
+        for method in METHODS:
+            recipe = copy_task.recipe(method)
+            yield Job(f"{name}: {method}", method, recipe, copy_task.schedule, settings)
+
+
 def train(config: GradientSpikesConfig, session: Session) -> list[Run]:
     """Train every method under every setting; Interrupted carries what was measured."""
-    runs: list[Run] = []
     seeds = range(config.seed, config.seed + config.seeds)
-    with interruptible(runs):
-        for name in SETTINGS:
-            copy_task = config.settings(name)
-            changed = cli.changed_fields(copy_task, CopyTaskConfig(devices=config.devices))
-            changed -= {"seed", "seeds"}
-            settings = {field: getattr(copy_task, field) for field in sorted(changed)}
-            settings["setting"] = name
-            for method in METHODS:
-                with report.progress(f"{name}: {method}", copy_task.schedule) as on_chunk:
-                    runs += train_runs(
-                        method,
-                        copy_task.recipe(method),
-                        copy_task.schedule,
-                        seeds,
-                        settings=settings,
-                        session=session,
-                        on_chunk=on_chunk,
-                    )
-    return runs
+    return train_jobs(jobs(config), ["jax"], seeds, session)
 
 
 def print_table(runs: list[Run]) -> None:

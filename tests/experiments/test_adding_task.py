@@ -108,14 +108,11 @@ def test_recipes_of_the_methods():
 
 
 def test_jobs():
-    assert [job[0] for job in jobs(AddingTaskConfig())] == list(METHODS)
-    assert list(jobs(AddingTaskConfig(irnn=True))) == [("irnn", {}, "jax")]
-    both = list(jobs(AddingTaskConfig(sweep=True, backend="both")))
-    assert [(settings["seq_len"], backend) for _, settings, backend in both][:3] == [
-        (150, "jax"),
-        (150, "torch"),
-        (200, "jax"),
-    ]
+    assert [job.method for job in jobs(AddingTaskConfig())] == list(METHODS)
+    (job,) = jobs(AddingTaskConfig(irnn=True))
+    assert (job.name, job.method, job.settings) == ("IRNN", "irnn", {})
+    swept = list(jobs(AddingTaskConfig(sweep=True)))
+    assert [job.recipe.task.seq_len for job in swept] == [150, 200, 300, 400]
     for name, settings in SWEEPS.items():
         config = AddingTaskConfig(**{name: True})
         names = [label("irnn", changed, vars(config)) for changed in settings]

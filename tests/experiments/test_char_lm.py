@@ -71,8 +71,11 @@ def test_comparisons_are_presets():
 
 
 def test_jobs_and_labels():
-    found = list(jobs(CharLMConfig(compare="projection", methods=("qr",), backend="both")))
-    assert found[:2] == [({"seq_len": 10}, "qr", "jax"), ({"seq_len": 10}, "qr", "torch")]
+    config = CharLMConfig(dataset="simple", compare="projection", methods=("qr", "vanilla"))
+    first, second, third = list(jobs(config))[:3]
+    assert (first.method, first.settings) == ("qr", {"seq_len": 10})
+    assert (second.method, third.settings) == ("vanilla", {"seq_len": 25})
+    assert third.recipe.task.seq_len == 25
     assert METHOD_LABELS.keys() == METHODS.keys()
     assert label("qr", {"seq_len": 10}) == "tanh, QR projection, T = 10"
     assert label("vanilla", {"hidden": 25, "seq_len": 15}) == "N = 25, T = 15"

@@ -5,13 +5,14 @@ import pytest
 from experiment_support import PNG, ctrl_c, load, words
 
 from experiments import gradient_spikes
+from experiments.common import jobs
 from experiments.common.results import Run
 from experiments.common.runner import Interrupted
 from experiments.copy_task import PRESETS, CopyTaskConfig
 from experiments.gradient_spikes import METHODS, SETTINGS, GradientSpikesConfig, execute
 
 
-def train_nothing(method, recipe, schedule, seeds, settings, session, on_chunk):
+def train_nothing(method, recipe, schedule, seeds, backend, weights, settings, *rest):
     """Stands for train_runs: the second seed has diverged before anything was measured."""
     finals = [{"grad_norm_max": 3.0, "spectral_norm_max": 2.0}, {"diverged_at_step": 0}]
     return [
@@ -32,7 +33,7 @@ def test_a_setting_changes_one_thing_and_trains_ten_epochs(name):
 
 
 def test_every_method_runs_under_every_setting(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(gradient_spikes, "train_runs", train_nothing)
+    monkeypatch.setattr(jobs, "train_runs", train_nothing)
     execute(GradientSpikesConfig(steps=10, seeds=2, out=tmp_path))
     runs = load(tmp_path)["runs"]
     made = [(run["settings"]["setting"], run["method"], run["seed"]) for run in runs]
@@ -63,14 +64,14 @@ def test_the_table_shows_the_largest_of_all_seeds(capsys):
 def test_ctrl_c_keeps_what_was_measured_and_under_which_setting(monkeypatch, tmp_path, position):
     calls = []
 
-    def interrupted_later(method, recipe, schedule, seeds, settings, session, on_chunk):
-        calls.append(method)
-        runs = train_nothing(method, recipe, schedule, seeds, settings, session, on_chunk)
+    def interrupted_later(*arguments):
+        calls.append(arguments)
+        runs = train_nothing(*arguments)
         if len(calls) > position:
             raise Interrupted(runs)
         return runs
 
-    monkeypatch.setattr(gradient_spikes, "train_runs", interrupted_later)
+    monkeypatch.setattr(jobs, "train_runs", interrupted_later)
     with ctrl_c():
         execute(GradientSpikesConfig(steps=10, seeds=1, out=tmp_path))
     runs = load(tmp_path)["runs"]
