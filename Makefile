@@ -54,5 +54,6 @@ figures: .venv/test.stamp
 	$(BIN)/python -m experiments.retractions
 	$(BIN)/python -m experiments.gradient_spikes
 	$(BIN)/python -m experiments.benchmark
+	$(BIN)/python -m experiments.analysis_speed
 	$(BIN)/python -m experiments.checkpoint_cost
 	$(BIN)/python -m experiments.claims

@@ -34,7 +34,7 @@ COMPARISONS: dict[str, list[dict[str, Any]]] = {
 }
 PRESETS: dict[str, dict] = {
     # The best of the cells, larger, with a longer reach.
-    "long": {"preset": "long", "methods": ("lstm",), "hidden": 160, "seq_len": 64},
+    "long": {"preset": "long", "methods": ("gru",), "hidden": 128, "seq_len": 64},
     "sizes": {"compare": "sizes", "seeds": 3, "epochs": 5},
     "datasets": {"compare": "datasets", "seeds": 2, "epochs": 5},
     "cells": {"compare": "cells", "methods": tuple(METHODS), "seeds": 2, "epochs": 5},
@@ -65,7 +65,7 @@ class CharLMConfig:
     compare: Literal["sizes", "datasets", "cells", "projection"] | None = None
     """A ready-made comparison: of N and T, of texts, of networks, or of projection and T."""
     preset: Literal["long"] | None = None
-    """Other defaults: a larger LSTM, which takes ten times as long."""
+    """Other defaults: a larger GRU, which takes several times as long."""
     seq_len: int = 35
     """T, characters that a gradient reaches back."""
     hidden: int = 100
