@@ -90,7 +90,7 @@ def generate(config: CharLMConfig) -> None:
         first = first_prompt(source.text, config.prompt)
         recipe = trained.recipe(job["method"], job["settings"])
     except ValueError as error:
-        cli.fail(str(error))
+        cli.fail(str(error).replace("--checkpoint-dir", "--load"))  # as the user calls it
     cli.require_backends([job["backend"]])
     library = load_backend(job["backend"])
     for seed, state in zip(job["seeds"], states, strict=True):

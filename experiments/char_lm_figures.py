@@ -5,6 +5,7 @@ python -m experiments.char_lm_figures figures/char_lm      redraws them without 
 
 import json
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -94,7 +95,7 @@ def draw_bars(axes: Axes, groups: Mapping[str, list[dict]]) -> None:
         ]
         places = np.arange(len(groups)) + 0.2 * (offset - 1.5)
         axes.bar(places, heights, 0.18, color=color, label=name)
-    short = [name.replace(", ", "\n") for name in groups]
+    short = [textwrap.fill(name, 11) for name in groups]
     axes.set(title="At the end", ylabel="bits per character", xticks=range(len(groups)))
     axes.set_xticklabels(short, fontsize=9 if len(groups) < 6 else 7)
     axes.margins(y=0.25)  # room for the legend
@@ -113,7 +114,8 @@ def draw_characters(axes: Axes, run: dict) -> None:
     axes.bar(places - 0.2, final["text_frequencies"], 0.4, color="0.65", label="text")
     color = figures.PALETTE[0]
     axes.bar(places + 0.2, final["sample_frequencies"], 0.4, color=color, label="sample")
-    axes.set(title="Characters of text and sample", ylabel="frequency", xticks=places)
+    title = f"Characters of text and sample: {label(run['method'], run['settings'])}"
+    axes.set(title=title, ylabel="frequency", xticks=places)
     axes.set_xticklabels(shown, fontsize=9)
     axes.grid(visible=False, axis="x")
     axes.legend()

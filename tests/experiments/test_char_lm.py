@@ -249,4 +249,6 @@ def test_a_folder_without_checkpoints(text_file, tmp_path, capsys):
     with pytest.raises(SystemExit) as caught:
         execute(small(text_file, load=tmp_path / "nothing", sample=5))
     assert caught.value.code == 2
-    assert "holds no checkpoint" in capsys.readouterr().err
+    message = capsys.readouterr().err
+    assert message.startswith("error: --load")
+    assert "holds no checkpoint" in message
