@@ -95,7 +95,7 @@ def draw_bars(axes: Axes, groups: Mapping[str, list[dict]]) -> None:
         ]
         places = np.arange(len(groups)) + 0.2 * (offset - 1.5)
         axes.bar(places, heights, 0.18, color=color, label=name)
-    short = [textwrap.fill(name, 11) for name in groups]
+    short = ["\n".join(textwrap.fill(part, 11) for part in name.split(", ")) for name in groups]
     axes.set(title="At the end", ylabel="bits per character", xticks=range(len(groups)))
     axes.set_xticklabels(short, fontsize=9 if len(groups) < 6 else 7)
     axes.margins(y=0.25)  # room for the legend
