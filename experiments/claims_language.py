@@ -1,7 +1,5 @@
 """Claims 7 and 10: character language models, lengths, and projection."""
 
-from typing import Any
-
 import numpy as np
 
 from experiments.char_lm_figures import METHOD_LABELS
@@ -78,12 +76,12 @@ VERDICT_10 = "TODO"
 def language_section() -> str:
     """What networks reach on Shakespeare, and how good their samples are, as a table."""
     groups: dict[str, list[dict]] = {}
-    for folder, name in (("char_lm/cells", ""), ("char_lm", "20 epochs"), ("char_lm/long", "long")):
+    for folder, epochs in (("char_lm/cells", 5), ("char_lm", 20)):
         results = load(folder)
         config = results["config"]
         for run in results["runs"]:
             sizes = f"N = {config['hidden']}, T = {config['seq_len']}"
-            label = f"{METHOD_LABELS[run['method']]}, {sizes}, {name or '5 epochs'}"
+            label = f"{METHOD_LABELS[run['method']]}, {sizes}, {epochs} epochs"
             groups.setdefault(label, []).append(run)
     lines = [
         "| network | bits per character | perplexity | bigrams | words that occur | time |",
@@ -111,25 +109,4 @@ def language_section() -> str:
         "of their pairs are from the training split's (total variation, 0 to 1), and how many of "
         "their words occur in it. Time is that of one seed, on one core that was shared with other "
         "work.\n\n" + "\n".join(lines)
-    )
-
-
-def analysis_sentence(results: dict[str, Any]) -> str:
-    """How fast language models train, and what diagnosing costs."""
-    parts = by_setting(results["runs"], "part")
-
-    def said(run: dict) -> str:
-        final = run["final"]
-        return f"{final['ratio']:.2f} ({final['ratio_low']:.2f} to {final['ratio_high']:.2f})"
-
-    ours = select(parts["training"], method="jaxrnn")[0]
-    alone = select(parts["training"], method="jaxrnn, one device")[0]
-    speed = ours["final"]["characters_per_second"]
-    costs = ", ".join(f"{said(run)} for {run['method']}" for run in parts["diagnostics"])
-    return (
-        f"A language model (N = 100, T = 35, B = 32) trains {said(ours)} times as fast as the "
-        f"fastest torch_ref, {said(alone)} on one device; {speed:,.0f} "
-        "characters a second (median, quartiles; `python -m experiments.analysis_speed`; target: "
-        "2.5). Looking inside a network, that is the states, their gradients, saturation and dead "
-        f"units, takes so many times its ordinary gradient (target: at most 2): {costs}."
     )

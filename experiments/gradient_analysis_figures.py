@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from experiments.common import figures
 from experiments.common.panels import panels_of
@@ -20,6 +21,7 @@ from experiments.common.panels import panels_of
 Panel = dict[str, dict[str, list]]
 DASHED = {"unigram baseline": "--", "bigram baseline": ":"}
 PREDICTED = {"fitted": "-", "ln(σ_max · mean φ')": ":", "ln(ρ · mean φ')": "--"}
+SHOWN_BITS = 3.0  # above the least loss: what exploded is beyond the frame
 VISIBLE = {" ": "␣", "\n": "↵", "\t": "⇥"}
 
 
@@ -50,6 +52,8 @@ def lines(axes: Axes, panel: Panel, labelled: bool = True, **labels: Any) -> Non
             low, high = points["low"], points["high"]
             axes.fill_between(points["x"], low, high, color=color, alpha=0.2, linewidth=0)
     axes.set(**labels)
+    if labels.get("xlabel") == "epoch":
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def bars(axes: Axes, panel: Panel, **labels: Any) -> None:
@@ -193,9 +197,14 @@ def draw_clipping(axes: np.ndarray, panels: dict[str, Panel]) -> None:
         yscale="log",
     )
     bars(axes[1, 0], panels["final loss"], title="Test loss at the end", xlabel=bits)
-    finite = [p["y"][0] for p in panels["final loss"].values() if np.isfinite(p["y"][0])]
-    if finite:
-        axes[1, 0].set_xlim(min(finite) - 0.3, max(finite) + 0.1)
+    ends = [points["y"][0] for points in panels["final loss"].values()]
+    least = np.nanmin(ends) if np.isfinite(ends).any() else 0
+    axes[0, 0].set_ylim(least - 0.3, least + SHOWN_BITS)
+    axes[1, 0].set_xlim(least - 0.3, least + SHOWN_BITS)
+    for row, end in enumerate(ends):
+        if not end <= least + SHOWN_BITS:
+            said = f"{end:.0f} bits" if np.isfinite(end) else "diverged"
+            axes[1, 0].text(least + SHOWN_BITS, row, said, ha="right", va="center", fontsize=9)
     title = "Steps with a gradient norm above 3 medians"
     bars(axes[1, 1], panels["stability"], title=title, xlabel="share of steps")
 
@@ -212,7 +221,7 @@ TITLES = {
     "gradient_flow_analysis": "Where the gradient of the last step goes: N = {hidden}",
     "weight_initialization_analysis": "Gradients by how W_hh begins: N = {hidden}, T = 50",
     "sequence_length_analysis": "Length of truncated BPTT: {dataset}, N = {hidden}",
-    "gradient_clipping_analysis": "Clipping, by SGD at 1.0: {dataset}, N = {hidden}, T = {seq_len}",
+    "gradient_clipping_analysis": "Clipping, by SGD at 2.0: {dataset}, N = {hidden}, T = {seq_len}",
 }
 
 
