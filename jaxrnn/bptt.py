@@ -93,7 +93,7 @@ def recurrence(
 def _recurrence(
     activation: str, kernel: Array, bias: Array | None, inputs: Array, carry: Array
 ) -> Array:
-    return _forward(activation, kernel, bias, inputs, carry)[0]
+    return forward(activation, kernel, bias, inputs, carry)[0]
 
 
 def _product(x: Array, y: Array) -> Array:
@@ -101,7 +101,7 @@ def _product(x: Array, y: Array) -> Array:
     return jnp.matmul(x, y, preferred_element_type=jnp.promote_types(x.dtype, jnp.float32))
 
 
-def _forward(
+def forward(
     activation: str, kernel: Array, bias: Array | None, inputs: Array, carry: Array
 ) -> tuple[Array, tuple[Array, Array, Array]]:
     """h_t = phi(a_t + W_hh h_{t-1})."""
@@ -119,18 +119,32 @@ def _forward(
 def _backward(
     activation: str, residuals: tuple[Array, Array, Array], g: Array
 ) -> tuple[Array, Array | None, Array, Array]:
-    """δ from T down to 1, then everything that is a sum over them."""
+    return backward(activation, residuals, g)[:4]
+
+
+def backward(
+    activation: str, residuals: tuple[Array, Array, Array], g: Array
+) -> tuple[Array, Array | None, Array, Array, Array]:
+    """δ from T down to 1, then everything that is a sum over them.
+
+    Returns:
+      ∂L/∂W_hhᵀ, ∂L/∂b or None, ∂L/∂a_t = δ_t, ∂L/∂h_0, and ∂L/∂h_t for t = 1 … T.
+    """
     kernel, carry, states = residuals
     N = kernel.shape[0]
     derivative = DERIVATIVES[activation]
     W_hh = kernel.T
 
-    def step(from_later: Array, at_t: tuple[Array, Array]) -> tuple[Array, Array]:
+    def step(from_later: Array, at_t: tuple[Array, Array]) -> tuple[Array, tuple[Array, Array]]:
         g_t, h_t = at_t
-        delta = ((g_t + from_later) * derivative(h_t)).astype(h_t.dtype)
-        return _product(delta, W_hh).astype(h_t.dtype), delta
+        d_h = g_t + from_later
+        delta = (d_h * derivative(h_t)).astype(h_t.dtype)
+        return _product(delta, W_hh).astype(h_t.dtype), (delta, d_h)
 
-    d_carry, deltas = jax.lax.scan(step, jnp.zeros_like(carry), (g, states), reverse=True)
+    # Nobody pays for d_states who does not use them: JAX drops what a scan returns in vain.
+    d_carry, (deltas, d_states) = jax.lax.scan(
+        step, jnp.zeros_like(carry), (g, states), reverse=True
+    )
     previous = jnp.concatenate([carry[None], states[:-1]])
     d_kernel = _product(previous.reshape(-1, N).T, deltas.reshape(-1, N)).astype(kernel.dtype)
     d_bias = None
@@ -138,10 +152,10 @@ def _backward(
         wide = jnp.promote_types(deltas.dtype, jnp.float32)
         d_bias = jnp.sum((deltas * jnp.sign(states)).reshape(-1, N), axis=0, dtype=wide)
         d_bias = d_bias.astype(kernel.dtype)
-    return d_kernel, d_bias, deltas, d_carry
+    return d_kernel, d_bias, deltas, d_carry, d_states
 
 
-_recurrence.defvjp(_forward, _backward)
+_recurrence.defvjp(forward, _backward)
 
 
 def chunk_length(T: int, state: Array, recompute: bool) -> int:

@@ -1,5 +1,6 @@
 """A recurrent cell over a sequence, then a readout y_t = W_hy h_t + b_y."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal
 
@@ -101,7 +102,7 @@ class SequenceModel(nn.Module):
 
     def _run_scan(
         self,
-        readout: nn.Dense,
+        readout: Callable[[Array], Array],
         inputs: Array,
         initial_carry: Any,
         seq_lengths: Array | None,

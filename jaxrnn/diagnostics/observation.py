@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Key
 
-from jaxrnn.diagnostics.probe import Eps, LayerObservation, Probe
+from jaxrnn.diagnostics.probe import LayerObservation, Probe
 
 
 class Observation(NamedTuple):
@@ -43,7 +43,9 @@ def observe(
         seen = jax.jit(lambda v, batch: observe(model, v, batch, loss_fn))(variables, batch)
         gradient_profile(seen.layers["cell"])  # (T+1,)
 
-    One forward and one backward pass, to be jitted. It sees the layers that ``nn.RNN`` runs, by
+    One forward and one backward pass, to be jitted; with the profile and shares of profiles.py they
+    took 1.2 to 1.5 times as long as an ordinary gradient (a fused VanillaCell(100) on two cores of
+    an AMD EPYC, (B, T) from (128, 21) to (16, 2000)). It sees the layers that ``nn.RNN`` runs, by
     itself or inside ``nn.Bidirectional`` and the like, and those of ``SequenceModel``.
 
     Args:
@@ -123,14 +125,14 @@ def _differentiate(
     params = variables["params"]
     modules: set[str] = set()
 
-    def used(params: Any) -> dict[str, Eps]:
+    def used(params: Any) -> dict[str, Any]:
         _, probe = observed(params, None)
         modules.update(probe.modules)
         return probe.used
 
     def seen(params: Any, eps: Any) -> tuple[Any, Any]:
         value, probe = observed(params, eps)
-        return value, (probe.layers, probe.kernels)
+        return value, probe.layers
 
     shapes = jax.eval_shape(used, params)
     if not shapes:
@@ -143,16 +145,11 @@ def _differentiate(
     return value, found, saw
 
 
-def _layers(saw: Any, by_eps: dict[str, Eps]) -> dict[str, LayerObservation]:
+def _layers(
+    saw: dict[str, LayerObservation], by_eps: dict[str, Any]
+) -> dict[str, LayerObservation]:
     """The layers that the probe saw, with the gradients by their states."""
-    layers, kernels = saw
-    for path, (by_state, by_input) in by_eps.items():
-        if kernels[path] is not None:
-            # From δ_2 … δ_T; what δ_1 makes of ∂L/∂h_0 the recurrence has added already.
-            from_later = by_input[1:] @ kernels[path].T
-            by_state = by_state + jnp.pad(from_later, [(1, 1), (0, 0), (0, 0)])
-        layers[path] = layers[path].replace(state_gradients=by_state)
-    return layers
+    return {path: layer.replace(state_gradients=by_eps[path]) for path, layer in saw.items()}
 
 
 def _check_real(what: str, tree: Any) -> None:

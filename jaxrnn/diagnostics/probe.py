@@ -5,17 +5,12 @@ Flax calls ``Probe.intercept`` instead of ``nn.RNN``, which then does what ``nn.
     h_t = F(h_{t-1}, x_t) + ε_t          h_0 = the initial carry + ε_0
 
 and whatever the layer emits is that h_t, so that ∂L/∂ε_t is ∂L/∂h_t. A ``VanillaCell`` goes by
-``jaxrnn.bptt``, whose backward pass has no place for ε_t inside. Its inputs a_t and the states
-that leave it have one: the first gives δ_t = ∂L/∂a_t, the second what comes from outside, g_t, and
-
-    ∂L/∂h_t = g_t + W_hhᵀ δ_{t+1}
-
-is one product for all steps. See jaxrnn/bptt.py for the equations.
+jaxrnn/diagnostics/observed.py, where that gradient is derived by hand.
 """
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -25,16 +20,9 @@ from flax.core import tracers
 from flax.linen.recurrent import flip_sequences
 from jaxtyping import Array
 
-from jaxrnn import bptt
 from jaxrnn.cells import VanillaCell
+from jaxrnn.diagnostics.observed import Weights, observed_recurrence
 from jaxrnn.model import SequenceModel
-
-
-class Eps(NamedTuple):
-    """The zeros of one layer: to its states (T+1, *batch, ...), and to a VanillaCell's a_t."""
-
-    states: Any
-    inputs: Any
 
 
 class LayerObservation(struct.PyTreeNode):
@@ -57,21 +45,19 @@ class Probe:
     """One pass over a model; the attributes are filled on the way, a layer's by its path.
 
     Attributes:
-      eps: added to the states; None at first, to find out shapes.
+      eps: zeros (T+1, *batch, ...) for the states of each layer; None at first, to find out shapes.
       key: of random directions v for ``observe_memory``; None: no signal.
       used: the ε that were added.
       layers: their states, without gradients.
-      kernels: W_hhᵀ where the ε of ``inputs`` was used; else None.
       signals: Σ_b <v_b, h_T,b> of each layer.
       modules: the names of all classes that were called.
     """
 
-    def __init__(self, eps: dict[str, Eps] | None, key: Any = None) -> None:
+    def __init__(self, eps: dict[str, Any] | None, key: Any = None) -> None:
         self.eps = eps
         self.key = key
-        self.used: dict[str, Eps] = {}
+        self.used: dict[str, Any] = {}
         self.layers: dict[str, LayerObservation] = {}
-        self.kernels: dict[str, Any] = {}
         self.signals: list[Any] = []
         self.modules: set[str] = set()
         self._trace = tracers.current_trace()
@@ -83,6 +69,9 @@ class Probe:
         if isinstance(module, SequenceModel) and name == "_wants_fused":
             call(*args, **kwargs)  # for its errors
             return False  # by nn.RNN, that is by this class
+        if isinstance(module, SequenceModel) and name == "_run_scan":
+            readout, *others = args
+            return call(partial(_read_time_major, readout), *others, **kwargs)
         if type(module).__call__ is nn.RNN.__call__ and name == "__call__":
             return self._run(module, *args, **kwargs)
         return call(*args, **kwargs)
@@ -144,11 +133,8 @@ class Probe:
             path = f"{base}#{int(path.rpartition('#')[2]) + 1 if path != base else 2}"
         is_fused = type(rnn.cell) is VanillaCell and x.ndim == 3 and not rnn.variable_axes
         run = _run_fused if is_fused else _run_scan
-        states, outputs, eps, kernel = run(
-            rnn, carry, x, None if self.eps is None else self.eps[path]
-        )
+        states, outputs, eps = run(rnn, carry, x, None if self.eps is None else self.eps[path])
         self.used[path] = eps
-        self.kernels[path] = kernel
         self.layers[path] = LayerObservation(
             states, None, type(rnn.cell).__name__, _activation(rnn.cell)
         )
@@ -166,6 +152,13 @@ class Probe:
         return jnp.sum(sum(products) / jnp.sqrt(sum(squares)))
 
 
+def _read_time_major(readout: Callable[[Array], Array], hidden: Array) -> Array:
+    """The readout of states (B, T, N): the outputs are turned to (B, T), not the N units."""
+    if hidden.ndim != 3:
+        return readout(hidden)
+    return readout(hidden.swapaxes(0, 1)).swapaxes(0, 1)
+
+
 def _is_real(leaf: Any) -> bool:
     """A carry may also hold counters and keys."""
     return jnp.issubdtype(leaf.dtype, jnp.floating)
@@ -179,11 +172,11 @@ def _plus(h: Array, eps: Array) -> Array:
     return h + eps if _is_real(h) else h
 
 
-def _run_scan(rnn: nn.RNN, carry: Any, x: Array, eps: Eps | None) -> tuple[Any, Any, Eps, None]:
+def _run_scan(rnn: nn.RNN, carry: Any, x: Array, eps: Any) -> tuple[Any, Any, Any]:
     """Any cell, by nn.scan as ``nn.RNN`` has it."""
     T = x.shape[0]
     if eps is None:
-        eps = Eps(jax.tree.map(partial(_zeros, T), carry), None)
+        eps = jax.tree.map(partial(_zeros, T), carry)
 
     def step(cell: nn.RNNCellBase, carry: Any, at: tuple[Array, Any]) -> tuple[Any, Any]:
         x_t, eps_t = at
@@ -199,11 +192,11 @@ def _run_scan(rnn: nn.RNN, carry: Any, x: Array, eps: Eps | None) -> tuple[Any, 
         variable_carry=rnn.variable_carry,
         split_rngs=rnn.split_rngs,
     )
-    first = jax.tree.map(lambda h, zeros: _plus(h, zeros[0]), carry, eps.states)
-    later = jax.tree.map(lambda zeros: zeros[1:], eps.states)
+    first = jax.tree.map(lambda h, zeros: _plus(h, zeros[0]), carry, eps)
+    later = jax.tree.map(lambda zeros: zeros[1:], eps)
     _, (states, outputs) = scan(rnn.cell, first, (x, later))
     states = jax.tree.map(lambda h_0, h: jnp.concatenate([h_0[None], h]), first, states)
-    return states, outputs, eps, None
+    return states, outputs, eps
 
 
 def _emitted(cell: nn.RNNCellBase, h: Any, moved: Any, y: Any) -> Any:
@@ -219,10 +212,8 @@ def _emitted(cell: nn.RNNCellBase, h: Any, moved: Any, y: Any) -> Any:
     return jax.tree.map(lambda leaf: by_id[id(leaf)], y)
 
 
-def _run_fused(
-    rnn: nn.RNN, carry: Any, x: Array, eps: Eps | None
-) -> tuple[Array, Array, Eps, Array]:
-    """A VanillaCell, by ``bptt.recurrence``."""
+def _run_fused(rnn: nn.RNN, carry: Any, x: Array, eps: Array | None) -> tuple[Array, Array, Array]:
+    """A VanillaCell, by ``observed_recurrence``."""
     cell: Any = rnn.cell
     params = cell.variables["params"]
     x, W_xh, b_h, W_hh = nn.dtypes.promote_dtype(
@@ -230,13 +221,12 @@ def _run_fused(
     )
     bias = params.get("modrelu_bias")
     bias = None if bias is None else bias.astype(W_hh.dtype)
-    T, B, N = *x.shape[:2], cell.features
     if eps is None:
-        eps = Eps(jnp.zeros((T + 1, B, N), W_hh.dtype), jnp.zeros((T, B, N), W_hh.dtype))
-    h_0 = carry.astype(W_hh.dtype) + eps.states[0]
-    a = x @ W_xh + b_h + eps.inputs
-    hidden = bptt.recurrence(W_hh, a, h_0, cell.activation, bias) + eps.states[1:]
-    return jnp.concatenate([h_0[None], hidden]), hidden, eps, W_hh
+        eps = jnp.zeros((x.shape[0] + 1, *carry.shape), W_hh.dtype)
+    h_0 = carry.astype(W_hh.dtype)
+    weights = Weights(W_xh, b_h, W_hh, bias)
+    hidden = observed_recurrence(cell.activation, weights, h_0, x, eps)
+    return jnp.concatenate([h_0[None], hidden]), hidden, eps
 
 
 def _activation(cell: Any) -> str | None:

@@ -93,9 +93,13 @@ def decay_rate(profile: Float[Array, " times"]) -> Float[Array, ""]:
     return jnp.where(count > 1, jnp.sum(k * logs) / jnp.sum(k * k), jnp.nan)
 
 
-def saturated_share(states: Float[Array, "..."], threshold: float = SATURATED) -> Float[Array, ""]:
+def saturated_share(
+    states: Float[Array, "... N"], threshold: float = SATURATED
+) -> Float[Array, ""]:
     """The share of tanh's values h at which tanh' = 1 − h² is below ``threshold``."""
-    return jnp.mean(1 - states * states < threshold, dtype=_wide(states))
+    # Counted, for XLA would write out a mean's floating-point ones and zeros.
+    saturated = jnp.count_nonzero(1 - states * states < threshold, axis=-1)
+    return jnp.mean(saturated / states.shape[-1], dtype=_wide(states))
 
 
 def layer_saturation(layer: LayerObservation, threshold: float = SATURATED) -> Float[Array, ""]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from jaxrnn import SequenceModel, VanillaCell
+from jaxrnn import SequenceModel, VanillaCell, bptt
 from jaxrnn.diagnostics import observe, observe_memory
 from tests.diagnostics.unrolled import CASES, LENGTHS, Stacked, layer, random_problem
 from tests.numpy_reference import B, C, D, N, T
@@ -71,6 +71,26 @@ def test_loss_gradients_and_states_are_those_of_a_loop(name, rng, x64):
             np.testing.assert_allclose(
                 dot(observed.state_gradients, u), measured, rtol=0, atol=1e-8 * scale
             )
+
+
+@pytest.mark.parametrize("length", [1, 2, 4])
+def test_chunks_make_no_difference(length, rng, x64, monkeypatch):
+    cells = [VanillaCell(N, name, param_dtype=jnp.float64) for name in ("modrelu", "tanh")]
+    model = nn.Sequential([nn.RNN(cell) for cell in cells])
+    variables, inputs = random_problem(rng, model)
+    targets = jnp.asarray(rng.standard_normal((B, T, N)))
+
+    def measure():
+        return jax.jit(lambda v: observe(model, v, (inputs, targets), loss_fn))(variables)
+
+    whole = measure()
+    monkeypatch.setattr(bptt, "CHUNK_BYTES", length * B * N * 8)
+    chunked = measure()
+    plain = jax.jit(jax.grad(lambda v: loss_fn(model.apply(v, inputs), targets)))(variables)
+    # Sums of the same products in another order.
+    assert_trees_close(chunked.gradients, plain["params"], rtol=0, atol=100 * ROUNDING)
+    assert_trees_close(chunked.gradients, whole.gradients, rtol=0, atol=100 * ROUNDING)
+    assert_trees_close(chunked.layers, whole.layers, rtol=0, atol=100 * ROUNDING)
 
 
 def test_shapes_and_names(rng, x64):
