@@ -52,6 +52,18 @@ def test_adam_clips_before_the_moments_and_by_the_norm_of_all_gradients(params_a
     assert_trees_close(updates, expected, **FLOAT64)
 
 
+@pytest.mark.parametrize("clip_norm", [0.0, 0.5])
+def test_clipping_by_value_comes_before_clipping_by_norm(params_and_grads, clip_norm):
+    params, (large, _) = params_and_grads
+    clipped = jax.tree.map(lambda leaf: jnp.clip(leaf, -0.3, 0.3), large)
+    norm = global_norm(clipped)
+    assert norm > 0.5
+    scale = clip_norm / norm if clip_norm else 1.0
+    expected = jax.tree.map(lambda leaf: -1e-2 * scale * leaf, clipped)
+    updates = last_updates(sgd(1e-2, clip_norm, clip_value=0.3), params, [large])
+    assert_trees_close(updates, expected, **FLOAT64)
+
+
 def test_adam_gives_recurrent_kernels_a_rate_of_their_own(params_and_grads):
     expected = last_updates(optax.adam(1e-3), *params_and_grads)
     expected["cell"]["h"]["kernel"] = expected["cell"]["h"]["kernel"] / 10
@@ -129,3 +141,26 @@ def reference_weights(params):
     from jaxrnn.convert import to_weights
 
     return to_weights(params)
+
+
+@pytest.mark.parametrize("clip_norm", [0.0, 0.5])
+def test_torch_clips_by_value_alike(rng, x64, clip_norm):
+    """One step of SGD by the true gradient of a loss, which is above both limits."""
+    weights = reference.random_weights(rng)
+    inputs = torch.tensor(3 * rng.standard_normal((reference.B, reference.T, reference.D)))
+    targets = torch.tensor(9 * rng.standard_normal(reference.B))
+    cell = torch_ref.VanillaCell(reference.D, reference.N)
+    model = torch_ref.SequenceModel(cell, reference.C, last_only=True).double()
+    torch_ref.convert.load_weights(model, weights)
+    loss = torch_ref.training.regression_loss()
+    loss(model, (inputs, targets))[0].backward()
+    raw = from_weights(torch_ref.convert.to_gradients(model))
+    assert max(jnp.abs(leaf).max() for leaf in jax.tree.leaves(raw)) > 0.3
+
+    optimizer = torch_ref.optimizers.sgd(model, 1e-2)
+    state = torch_ref.TrainState(model, optimizer, clip_norm, clip_value=0.3)
+    torch_ref.training.make_train_step(loss)(state, (inputs, targets))
+    after = from_weights(torch_ref.convert.to_weights(model))
+    params = from_weights(weights)
+    updates = last_updates(sgd(1e-2, clip_norm, clip_value=0.3), params, [raw])
+    assert_trees_close(after, jax.tree.map(jnp.add, params, updates), **FLOAT64)
