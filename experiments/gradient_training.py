@@ -48,7 +48,6 @@ class Trainer:
         recipe: Recipe,
         steps: int,
         measure: Callable[[Run, Weights], dict[str, Any]] | None = None,
-        **settings: Any,
     ) -> list[Run]:
         """The runs of a recipe over so many steps, rounded up to whole epochs."""
         per_epoch = -(-steps // self.epochs)
@@ -62,7 +61,6 @@ class Trainer:
                 recipe,
                 schedule,
                 self.seeds,
-                settings=settings,
                 session=self.session,
                 on_chunk=on_chunk,
                 measure=measure,

@@ -143,7 +143,7 @@ def test_recipes(monkeypatch):
     """What the five figures train, without training it."""
     trained: list[tuple[str, Recipe]] = []
 
-    def train(self, name, recipe, steps, measure=None, **settings):
+    def train(self, name, recipe, steps, measure=None):
         trained.append((name, recipe))
         raise KeyboardInterrupt
 
