@@ -202,7 +202,8 @@ def execute(config: GradientAnalysisConfig) -> None:
         config.recipe  # noqa: B018 — a text that is too short, or not there
     except ValueError as error:
         cli.fail(str(error))
-    folder = cli.folder("gradient_analysis", config)
+    changed = cli.changed_fields(config, GradientAnalysisConfig()) - {"devices"}
+    folder = Path("gradient_analysis", "custom") if changed else Path("gradient_analysis")
     out, session = cli.prepare("gradient_analysis", config, ["jax"], folder)
     report.measure_and_write(out, session, lambda: measure(config, session), draw, print_table)
 

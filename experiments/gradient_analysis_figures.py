@@ -204,7 +204,9 @@ def draw_clipping(axes: np.ndarray, panels: dict[str, Panel]) -> None:
     for row, end in enumerate(ends):
         if not end <= least + SHOWN_BITS:
             said = f"{end:.0f} bits" if np.isfinite(end) else "diverged"
-            axes[1, 0].text(least + SHOWN_BITS, row, said, ha="right", va="center", fontsize=9)
+            box = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
+            place: Any = {"ha": "right", "va": "center", "fontsize": 9, "bbox": box}
+            axes[1, 0].text(least + SHOWN_BITS - 0.1, row, said, **place)
     title = "Steps with a gradient norm above 3 medians"
     bars(axes[1, 1], panels["stability"], title=title, xlabel="share of steps")
 

@@ -18,8 +18,11 @@ from matplotlib.figure import Figure
 from experiments.common.results import write_atomically
 
 mpl.use("Agg")
-# Okabe & Ito's palette, which colour-blind readers can tell apart.
-PALETTE = ("#D55E00", "#E69F00", "#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#000000")
+# Okabe & Ito's palette, which colour-blind readers can tell apart, and grey.
+PALETTE = (
+    *("#D55E00", "#E69F00", "#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#000000"),
+    "#999999",
+)
 STYLE: Any = {
     "font.size": 12,
     "axes.titlesize": 13,
