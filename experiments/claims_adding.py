@@ -48,7 +48,8 @@ def restarts(groups: Groups) -> str:
     counts = {
         name: sum(run["final"].get("restarts", 0) for run in runs) for name, runs in groups.items()
     }
-    return ", ".join(f"{name}: {count}" for name, count in counts.items())
+    some = [f"{name}: {count}" for name, count in counts.items() if count]
+    return ", ".join([*some, "none elsewhere" if some else "none"])
 
 
 def claim_5() -> Row:

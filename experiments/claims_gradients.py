@@ -4,6 +4,7 @@ import numpy as np
 
 from experiments.common.evidence import Row, load
 from experiments.common.panels import panels_of
+from experiments.gradient_analysis_figures import SGD_LR
 
 LENGTHS = (5, 25, 50)
 SIGMA, RADIUS, EXPONENT = "ln(σ_max · mean φ')", "ln(ρ · mean φ')", "Lyapunov exponent"
@@ -63,7 +64,7 @@ def claim_8() -> Row:
         "0.1–1.0 mean healthy training",
         "`experiments.gradient_analysis`",
         "mean of ‖∂L/∂h_t‖ over 50 steps and its decay per step: "
-        f"{', '.join(said)}. SGD at 1.0, bits per character at the end by clipping: {ends}. "
+        f"{', '.join(said)}. SGD at {SGD_LR:g}, bits per character at the end by clipping: {ends}. "
         f"Gradient norm of a healthy language model {min(norms):.2f} to {max(norms):.2f}, of the "
         f"IRNN that learns to add {np.median(steps):.3g} (median of the largest of each stretch) "
         f"to {max(steps):.2g}",

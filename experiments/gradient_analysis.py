@@ -26,7 +26,7 @@ from experiments.common.recipe import Recipe
 from experiments.common.results import Run
 from experiments.common.runner import interruptible
 from experiments.common.session import Session
-from experiments.gradient_analysis_figures import draw
+from experiments.gradient_analysis_figures import SGD_LR, draw
 from experiments.gradient_flow import FLOW_LENGTHS, flow_series, init_series, initial_params
 from experiments.gradient_training import (
     Trainer,
@@ -37,9 +37,7 @@ from experiments.gradient_training import (
 from jaxrnn import convert
 from jaxrnn.text import CharacterTask
 
-# Adam as in char_lm, and SGD at a rate that it stands with clipping alone: at half of it gradient
-# norms stay below two, and at twice it a clipping norm of one is too large.
-ADAM_LR, SGD_LR = 3e-3, 2.0
+ADAM_LR = 3e-3  # as in char_lm
 CLIPPINGS: dict[str, dict[str, Any]] = {
     "none": {},
     "norm 10": {"clip_norm": 10.0},

@@ -21,6 +21,9 @@ from experiments.common.panels import panels_of
 Panel = dict[str, dict[str, list]]
 DASHED = {"unigram baseline": "--", "bigram baseline": ":"}
 PREDICTED = {"fitted": "-", "ln(σ_max · mean φ')": ":", "ln(ρ · mean φ')": "--"}
+# A rate that SGD stands with clipping alone: at half of it gradient norms stay below two, and at
+# twice it a clipping norm of one is too large.
+SGD_LR = 2.0
 SHOWN_BITS = 3.0  # above the least loss: what exploded is beyond the frame
 VISIBLE = {" ": "␣", "\n": "↵", "\t": "⇥"}
 
@@ -223,7 +226,8 @@ TITLES = {
     "gradient_flow_analysis": "Where the gradient of the last step goes: N = {hidden}",
     "weight_initialization_analysis": "Gradients by how W_hh begins: N = {hidden}, T = 50",
     "sequence_length_analysis": "Length of truncated BPTT: {dataset}, N = {hidden}",
-    "gradient_clipping_analysis": "Clipping, by SGD at 2.0: {dataset}, N = {hidden}, T = {seq_len}",
+    "gradient_clipping_analysis": f"Clipping, by SGD at {SGD_LR}: "
+    + "{dataset}, N = {hidden}, T = {seq_len}",
 }
 
 
