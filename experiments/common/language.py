@@ -12,7 +12,7 @@ import numpy as np
 
 from experiments.common import texts
 from experiments.common.recipe import Recipe, Weights, load_backend
-from experiments.common.results import Run
+from experiments.common.results import Run, plain
 from jaxrnn.text import Text, frequencies, frequency_distance, share_of_known_words
 
 MEASURED_CHARACTERS = 5_000  # of generated text, whatever was asked for
@@ -89,6 +89,7 @@ def measure(
       length: its characters, at least MEASURED_CHARACTERS.
     """
     text, loss = source.text, run.final["test_loss"]
+    train_loss = plain(run.history["training_set_loss"][-1])  # in the digits of a checkpoint
     first = first_prompt(text, prompt)
     drawn = load_backend(run.backend).sample(
         recipe, weights, first, max(length, MEASURED_CHARACTERS), temperature, run.seed
@@ -96,7 +97,7 @@ def measure(
     return {
         "perplexity": math.exp(loss),
         "bits_per_character": bits(loss),
-        "train_bits_per_character": bits(run.history["training_set_loss"][-1]),
+        "train_bits_per_character": bits(train_loss),
         **describe(source),
         **quality(source, drawn[:MEASURED_CHARACTERS]),
         "sample": prompt + text.decode(drawn[: max(length, KEPT_CHARACTERS)]),

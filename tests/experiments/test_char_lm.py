@@ -191,7 +191,7 @@ def test_figures_of_comparisons(text_file, tmp_path, compare, monkeypatch):
     path = None if compare == "datasets" else text_file
     execute(small(path, tmp_path / "out", compare=compare, epochs=1, seeds=2))
     results = load(tmp_path / "out")
-    assert len(results["runs"]) == 4
+    assert len(results["runs"]) == 2 * len(COMPARISONS[compare])
     assert draw(results, tmp_path) == ["char_lm.png"]
 
 
