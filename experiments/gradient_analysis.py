@@ -78,7 +78,7 @@ QUICK = Size(
     lengths=(5, 20),
     length_characters=20_000,
     clippings=("none", "norm 1"),
-    flow_lengths=(5, 20),
+    flow_lengths=(5, 25),
     sequences=16,
 )
 

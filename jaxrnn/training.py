@@ -107,7 +107,7 @@ def classification_loss(model: nn.Module, num_tokens: int) -> Loss:
     return loss
 
 
-def _cross_entropy(logits: Array, classes: Array) -> tuple[Array, Array]:
+def _cross_entropy(logits: Array, classes: Any) -> tuple[Array, Array]:
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, classes)
     return losses.mean(), (logits.argmax(-1) == classes).mean()
 
