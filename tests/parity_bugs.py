@@ -258,8 +258,12 @@ def one_rate_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def transposed_conversion(monkeypatch: pytest.MonkeyPatch) -> None:
     """W_hh copied into a Flax kernel as it is: a square matrix fits either way."""
-    path, _ = jaxrnn.convert._PLACES["W_hh"]
-    monkeypatch.setitem(jaxrnn.convert._PLACES, "W_hh", (path, False))
+    turned = jaxrnn.convert._turned
+    monkeypatch.setattr(
+        jaxrnn.convert,
+        "_turned",
+        lambda path, array: array if path == "cell/h/kernel" else turned(path, array),
+    )
 
 
 def tenth_of_the_rate(monkeypatch: pytest.MonkeyPatch) -> None:
