@@ -108,17 +108,24 @@ def draw_characters(axes: Axes, run: dict) -> None:
     if "shown_characters" not in final:
         axes.set_axis_off()
         return
-    names = {" ": "␣", "\n": "↵", "\t": "⇥"}
-    shown = [names.get(character, character) for character in final["shown_characters"]]
-    places = np.arange(len(shown))
-    axes.bar(places - 0.2, final["text_frequencies"], 0.4, color="0.65", label="text")
-    color = figures.PALETTE[0]
-    axes.bar(places + 0.2, final["sample_frequencies"], 0.4, color=color, label="sample")
-    title = f"Characters of text and sample: {label(run['method'], run['settings'])}"
-    axes.set(title=title, ylabel="frequency", xticks=places)
-    axes.set_xticklabels(shown, fontsize=9)
-    axes.grid(visible=False, axis="x")
+    parts = {"text": final["text_frequencies"], "sample": final["sample_frequencies"]}
+    draw_frequencies(axes, final["shown_characters"], parts)
+    axes.set_title(f"Characters of text and sample: {label(run['method'], run['settings'])}")
     axes.legend()
+
+
+def draw_frequencies(
+    axes: Axes, characters: Sequence[str], parts: Mapping[str, Sequence[float]]
+) -> None:
+    """Two bars a character: the text's frequency and the sample's, under the names in ``parts``."""
+    visible = {" ": "␣", "\n": "↵", "\t": "⇥"}
+    places = np.arange(len(characters))
+    colors = ("0.65", figures.PALETTE[0])
+    for (name, heights), color, shift in zip(parts.items(), colors, (-0.2, 0.2), strict=True):
+        axes.bar(places + shift, heights, 0.4, color=color, label=name)
+    axes.set_xticks(places, [visible.get(x, x) for x in characters], fontsize=9)
+    axes.set(title="Characters of text and sample", ylabel="frequency")
+    axes.grid(visible=False, axis="x")
 
 
 def _draw_lengths(config: Mapping[str, Any], runs: list[dict], out: Path) -> None:

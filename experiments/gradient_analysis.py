@@ -32,6 +32,7 @@ from experiments.gradient_training import (
     Trainer,
     clipping_series,
     length_series,
+    trained_networks,
     training_series,
 )
 from jaxrnn import convert
@@ -170,7 +171,7 @@ def analyses(config: GradientAnalysisConfig, session: Session) -> Iterable[list[
         )
     }
     projected = replace(recipe, recurrent_init="orthogonal", retraction="qr")
-    _, qr = training_series(train, "QR", projected, source, size.steps)
+    qr = trained_networks(train, "QR", projected, size.steps)
     for name, trained in (("vanilla, trained", vanilla), ("QR, trained", qr)):
         if trained:
             networks[name] = convert.from_weights(trained[0])
@@ -200,8 +201,7 @@ def execute(config: GradientAnalysisConfig) -> None:
         config.recipe  # noqa: B018 — a text that is too short, or not there
     except ValueError as error:
         cli.fail(str(error))
-    changed = cli.changed_fields(config, GradientAnalysisConfig()) - {"devices"}
-    folder = Path("gradient_analysis", "custom") if changed else Path("gradient_analysis")
+    folder = cli.folder("gradient_analysis", config, apart_from=["devices"])
     out, session = cli.prepare("gradient_analysis", config, ["jax"], folder)
     report.measure_and_write(out, session, lambda: measure(config, session), draw, print_table)
 

@@ -15,6 +15,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from experiments.char_lm_figures import draw_frequencies
 from experiments.common import figures
 from experiments.common.panels import panels_of
 
@@ -25,7 +26,6 @@ PREDICTED = {"fitted": "-", "ln(σ_max · mean φ')": ":", "ln(ρ · mean φ')":
 # twice it a clipping norm of one is too large.
 SGD_LR = 2.0
 SHOWN_BITS = 3.0  # above the least loss: what exploded is beyond the frame
-VISIBLE = {" ": "␣", "\n": "↵", "\t": "⇥"}
 
 
 def draw(results: dict, out: Path) -> list[str]:
@@ -93,15 +93,9 @@ def draw_training(axes: np.ndarray, panels: dict[str, Panel]) -> None:
         yscale="log",
     )
     characters = panels.get("characters", {})
-    for offset, (name, color) in enumerate((("text", "0.65"), ("sample", figures.PALETTE[0]))):
-        if name in characters:
-            points = characters[name]
-            places = np.arange(len(points["x"])) + 0.4 * (offset - 0.5)
-            axes[1, 1].bar(places, points["y"], 0.4, color=color, label=f"characters of {name}")
-            shown = [VISIBLE.get(x, x) for x in points["x"]]
-            axes[1, 1].set_xticks(range(len(shown)), shown, fontsize=9)
-    axes[1, 1].set(title="Characters of text and sample", ylabel="frequency")
-    axes[1, 1].grid(visible=False, axis="x")
+    parts = {f"characters of {name}": points["y"] for name, points in characters.items()}
+    if parts:
+        draw_frequencies(axes[1, 1], characters["text"]["x"], parts)
 
 
 def draw_flow(axes: np.ndarray, panels: dict[str, Panel]) -> None:

@@ -10,12 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from experiments.common import report
-from experiments.common.language import Corpus, first_prompt, quality
+from experiments.common.jobs import Job, train_jobs
+from experiments.common.language import Corpus, measure
 from experiments.common.panels import Series
-from experiments.common.recipe import Recipe, Weights, load_backend
+from experiments.common.recipe import Recipe, Weights
 from experiments.common.results import Run
-from experiments.common.runner import train_runs
 from experiments.common.schedule import Schedule
 from experiments.common.session import Session
 from experiments.gradient_flow import slope, spread
@@ -24,7 +23,6 @@ from jaxrnn.text import CharacterTask
 TRAINING, LENGTHS = "rnn_training_analysis", "sequence_length_analysis"
 CLIPPING = "gradient_clipping_analysis"
 EVALUATED = 20  # sequences of 2000 characters
-SAMPLED = 5_000  # characters
 SPIKE = 3.0  # times the median gradient norm of a run
 
 
@@ -55,16 +53,8 @@ class Trainer:
         schedule = Schedule(
             self.epochs, per_epoch, recipe.streams, val_samples=EVALUATED, test_samples=EVALUATED
         )
-        with report.progress(name, schedule) as on_chunk:
-            return train_runs(
-                name,
-                recipe,
-                schedule,
-                self.seeds,
-                session=self.session,
-                on_chunk=on_chunk,
-                measure=measure,
-            )
+        job = Job(name, name, recipe, schedule, measure=measure)
+        return train_jobs([job], ["jax"], self.seeds, self.session)
 
 
 def training_series(
@@ -73,13 +63,11 @@ def training_series(
     """The panels of rnn_training_analysis.png, and the networks."""
     networks: list[Weights] = []
 
-    def measure(run: Run, weights: Weights) -> dict[str, Any]:
+    def keep_and_measure(run: Run, weights: Weights) -> dict[str, Any]:
         networks.append(weights)
-        first = first_prompt(source.text, "")
-        drawn = load_backend("jax").sample(recipe, weights, first, SAMPLED, 1.0, run.seed)
-        return quality(source, drawn)
+        return measure(source, recipe, run, weights, prompt="", temperature=1.0, length=0)
 
-    runs = train(name, recipe, steps, measure)
+    runs = train(name, recipe, steps, keep_and_measure)
     make = partial(Series, TRAINING)
     epochs = runs[0].history["epoch"]
     found = []
@@ -105,6 +93,18 @@ def training_series(
     ):
         found.append(make("loss", name, [epochs[0], epochs[-1]], [entropy] * 2))
     return found, networks
+
+
+def trained_networks(train: Trainer, name: str, recipe: Recipe, steps: int) -> list[Weights]:
+    """The networks alone, of each seed that was trained to its end."""
+    networks: list[Weights] = []
+
+    def keep(run: Run, weights: Weights) -> dict[str, Any]:
+        networks.append(weights)
+        return {}
+
+    train(name, recipe, steps, keep)
+    return networks
 
 
 def length_series(

@@ -14,7 +14,7 @@ import math
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn, TypeVar
 
@@ -205,9 +205,15 @@ def check_distinct(config: Any, name: str) -> None:
         raise ValueError(f"{option(name)} must not repeat itself, got {' '.join(values)}")
 
 
-def folder(name: str, config: Any) -> Path:
-    """Where below figures/ an experiment writes: its own folder is for its defaults alone."""
-    changed = changed_fields(config, type(config)())
+def folder(name: str, config: Any, apart_from: Iterable[str] = ()) -> Path:
+    """Where below figures/ an experiment writes: its own folder is for its defaults alone.
+
+    Args:
+      name: the experiment's.
+      config: its dataclass.
+      apart_from: fields that may differ from their defaults.
+    """
+    changed = changed_fields(config, type(config)()) - set(apart_from)
     return Path(name, "custom") if changed else Path(name)
 
 
