@@ -17,9 +17,10 @@ from flax import linen as nn
 from jax.sharding import NamedSharding, PartitionSpec
 
 from experiments.common import jax_backend
-from experiments.common.recipe import Recipe, load_backend
+from experiments.common.recipe import Recipe, TrainingBatch, load_backend
 from jaxrnn import training
-from jaxrnn.tasks import Batch, Task
+from jaxrnn.tasks import Task
+from jaxrnn.text import CharacterTask
 
 Chunk = Callable[[], object]
 
@@ -50,8 +51,10 @@ class Work:
         )
         return dataclasses.replace(recipe, **changes)
 
-    def batches(self) -> Batch:
+    def batches(self) -> TrainingBatch:
         """K batches, the same at every call."""
+        if isinstance(self.task, CharacterTask):
+            return self.task.batches(0, self.steps)
         return self.task.sample(np.random.default_rng(0), self.steps, self.batch_size)
 
     @property

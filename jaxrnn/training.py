@@ -27,6 +27,7 @@ from jax.sharding import AxisType, Mesh, PartitionSpec
 from jaxtyping import Array, Float
 
 from jaxrnn.diagnostics import recurrent_diagnostics
+from jaxrnn.model import SequenceModel
 
 # (params, batch) → (loss, accuracy), or (params, batch, carry) → (loss, (accuracy, carry)).
 Loss = Callable[..., tuple[Float[Array, ""], Any]]
@@ -112,17 +113,26 @@ def _cross_entropy(logits: Array, classes: Any) -> tuple[Array, Array]:
     return losses.mean(), (logits.argmax(-1) == classes).mean()
 
 
-def stream_loss(model: nn.Module, num_tokens: int) -> Loss:
+def stream_loss(model: SequenceModel, num_tokens: int) -> Loss:
     """``classification_loss`` for truncated BPTT: each batch goes on where the last one ended.
 
-    The loss takes (params, batch, carry) and gives (loss, (accuracy, carry)). No gradient flows
-    from one batch into the one before it (Williams & Peng 1990).
+    The loss takes (params, batch, carry) and gives (loss, (accuracy, carry)), where a batch has
+    tokens and classes (B, T) and, for each stream (B,), whether it is fresh: those begin with the
+    cell's initial carry. No gradient flows from one batch into the one before it (Williams & Peng
+    1990).
     """
 
     def loss(params: Any, batch: Any, carry: Any) -> tuple[jax.Array, Any]:
-        tokens, classes = batch
+        tokens, classes, is_fresh = batch
         dtype = jax.tree.leaves(params)[0].dtype
         inputs = jax.nn.one_hot(tokens, num_tokens, dtype=dtype)
+        cell: Any = model.cell
+        initial = cell.initialize_carry(jax.random.key(0), inputs[:, 0].shape)
+
+        def begin(first: Array, h: Array) -> Array:
+            return jnp.where(is_fresh.reshape(-1, *[1] * (h.ndim - 1)), first.astype(h.dtype), h)
+
+        carry = jax.tree.map(begin, initial, carry)
         variables = {"params": params}
         applied: Any = model.apply(variables, inputs, initial_carry=carry, return_carry=True)
         carry, logits = applied

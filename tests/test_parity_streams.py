@@ -10,7 +10,7 @@ from flax import linen as nn
 import jaxrnn
 import torch_ref
 from jaxrnn import SequenceModel, VanillaCell, convert
-from jaxrnn.tasks import Batch
+from jaxrnn.text import StreamBatch
 from tests import numpy_reference as reference
 from tests.numpy_reference import B, C, K, N, T
 
@@ -87,8 +87,9 @@ def trained_in_torch(cell, weights, carry, batches):
 
 def differences(rng, cell):
     """The largest difference of each quantity after a chunk of training in both frameworks."""
-    tokens = rng.integers(0, C, (2, K, B, T))
-    batches, carry, weights = Batch(*tokens), random_carry(cell, rng), initial(cell)
+    tokens, is_fresh = rng.integers(0, C, (2, K, B, T)), rng.random((K, B)) < 0.3
+    batches = StreamBatch(*tokens, is_fresh)
+    carry, weights = random_carry(cell, rng), initial(cell)
     ours, theirs = (
         train(cell, weights, carry, batches) for train in (trained_in_jax, trained_in_torch)
     )
@@ -130,6 +131,19 @@ def test_a_dropped_carry_is_caught(rng, cell, monkeypatch):
     assert differences(rng, cell)["loss"] > 1e-4
 
 
+def test_a_fresh_stream_that_goes_on_is_caught(rng, cell, monkeypatch):
+    stream_loss = jaxrnn.training.stream_loss
+
+    def without_end(*arguments):
+        loss = stream_loss(*arguments)
+        return lambda params, batch, carry: loss(
+            params, batch._replace(is_fresh=jnp.zeros_like(batch.is_fresh)), carry
+        )
+
+    monkeypatch.setattr(jaxrnn.training, "stream_loss", without_end)
+    assert differences(rng, cell)["loss"] > 1e-4
+
+
 def test_two_biases_are_caught(rng, x64, monkeypatch):
     # torch's own: a second bias that trains in every gate, and counts in the clipping norm.
     monkeypatch.setattr(torch_ref.GRUCell, "__init__", two_biases)
@@ -149,10 +163,12 @@ def test_streams_against_numpy(rng, x64):
     loss = jaxrnn.training.stream_loss(
         SequenceModel(VanillaCell(N, param_dtype=jnp.float64), C, param_dtype=jnp.float64), C
     )
-    batch = jnp.asarray(tokens), jnp.asarray(classes)
+    is_fresh = np.arange(B) == 1
+    batch = jnp.asarray(tokens), jnp.asarray(classes), jnp.asarray(is_fresh)
     grads, (_, last) = jax.grad(loss, has_aux=True)(
         convert.from_weights(weights), batch, jnp.asarray(carry)
     )
+    carry[is_fresh] = 0
     outputs, hidden = jaxrnn.numpy_rnn.forward(weights, np.eye(C)[tokens], carry)
     _, dy = jaxrnn.numpy_rnn.cross_entropy(outputs, classes)
     expected = jaxrnn.numpy_rnn.backward(weights, np.eye(C)[tokens], hidden, dy)

@@ -5,6 +5,7 @@ A step whose loss or gradient is not finite is not applied, and neither is any s
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -71,12 +72,15 @@ def classification_loss(num_tokens: int) -> Loss:
 def stream_loss(num_tokens: int) -> Loss:
     """``classification_loss`` for truncated BPTT: each batch goes on where the last one ended.
 
-    The loss takes (model, batch, carry) and gives (loss, (accuracy, carry)). No gradient flows
-    from one batch into the one before it (Williams & Peng 1990).
+    The loss takes (model, batch, carry) and gives (loss, (accuracy, carry)), where a batch has
+    tokens and classes (B, T) and, for each stream (B,), whether it is fresh: those begin with
+    zeros. No gradient flows from one batch into the one before it (Williams & Peng 1990).
     """
 
     def loss(model: nn.Module, batch: Any, carry: Any) -> tuple[Tensor, Any]:
-        tokens, classes = batch
+        tokens, classes, is_fresh = batch
+        begin = partial(torch.where, is_fresh[:, None], 0.0)
+        carry = tuple(map(begin, carry)) if isinstance(carry, tuple) else begin(carry)
         weight = next(model.parameters())
         inputs = nn.functional.one_hot(tokens.long(), num_tokens).to(weight.dtype)
         carry, logits = model(inputs, carry, return_carry=True)
@@ -148,11 +152,11 @@ def make_train_chunk(loss: Loss, track_every: int = 1) -> Callable[[TrainState, 
     step = make_train_step(loss)
 
     def chunk(state: TrainState, batches: Any) -> Measurements:
-        inputs, targets = (torch.as_tensor(array) for array in batches)
+        steps = list(zip(*(torch.as_tensor(array) for array in batches), strict=True))
         rows = []
-        for index in range(len(inputs)):
-            measured = step(state, (inputs[index], targets[index]))
-            if (len(inputs) - 1 - index) % track_every == 0:
+        for index, batch in enumerate(steps):
+            measured = step(state, batch)
+            if (len(steps) - 1 - index) % track_every == 0:
                 norm, error = recurrent_diagnostics(state.model)
                 measured = measured._replace(spectral_norm=norm, orthogonality_error=error)
             rows.append(measured)

@@ -15,7 +15,7 @@ from flax import traverse_util
 from jax.sharding import NamedSharding
 
 import jaxrnn
-from experiments.common.recipe import Recipe, State, Weights
+from experiments.common.recipe import Recipe, State, TrainingBatch, Weights
 from jaxrnn import initializers, optimizers, training
 from jaxrnn.tasks import Batch
 
@@ -153,7 +153,7 @@ class JaxTrainer:
         self._state = create(jaxrnn.convert.from_weights(stacked))
         self._devices = recipe.devices
 
-    def train(self, batches: Sequence[Batch | None]) -> training.Measurements:
+    def train(self, batches: Sequence[TrainingBatch | None]) -> training.Measurements:
         """Train each seed on its chunk of K batches, where it has one; (S, K) arrays."""
         anyone = next(batch for batch in batches if batch is not None)
         resting = {i: self.state(i) for i, batch in enumerate(batches) if batch is None}
@@ -203,8 +203,8 @@ class JaxTrainer:
     def _stack(self, arrays: Sequence[np.ndarray]) -> np.ndarray:
         return np.stack(arrays) if self._several else arrays[0]
 
-    def _stack_batches(self, batches: Sequence[Batch]) -> Batch:
-        return Batch(*(self._stack(arrays) for arrays in zip(*batches, strict=True)))
+    def _stack_batches(self, batches: Sequence[TrainingBatch]) -> TrainingBatch:
+        return type(batches[0])(*(self._stack(arrays) for arrays in zip(*batches, strict=True)))
 
     def _per_seed(self, array: jax.Array) -> np.ndarray:
         return np.asarray(array) if self._several else np.asarray(array)[None]

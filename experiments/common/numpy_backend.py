@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments.common.recipe import Recipe, State, Weights
+from experiments.common.recipe import Recipe, State, TrainingBatch, Weights
 from jaxrnn import numpy_rnn
 from jaxrnn.tasks import Batch
+from jaxrnn.text import StreamBatch
 
 
 class Measurements(NamedTuple):
@@ -50,7 +51,7 @@ class NumpyTrainer:
                 )
         self._states = [_Training(recipe, seed_weights) for seed_weights in weights]
 
-    def train(self, batches: Sequence[Batch | None]) -> Measurements:
+    def train(self, batches: Sequence[TrainingBatch | None]) -> Measurements:
         """Train each seed on its chunk of K batches, where it has one; (S, K) arrays."""
         rows = [
             None if chunk is None else state.train(chunk)
@@ -109,12 +110,12 @@ class _Training:
         self.diverged = False
         self.carry = None if recipe.streams is None else np.zeros((recipe.streams, recipe.hidden))
 
-    def train(self, batches: Batch) -> np.ndarray:
+    def train(self, batches: TrainingBatch) -> np.ndarray:
         """K steps; the columns of Measurements as rows (5, K)."""
         K = len(batches.inputs)
         measured = np.full((5, K), np.nan)
-        for k, batch in enumerate(map(Batch, *batches)):
-            measured[:3, k] = self.step(batch)
+        for k, arrays in enumerate(zip(*batches, strict=True)):
+            measured[:3, k] = self.step(type(batches)(*arrays))
             if (K - 1 - k) % self.recipe.track_every == 0:
                 sigma = np.linalg.svd(self.weights["W_hh"], compute_uv=False)
                 # ‖WᵀW − I‖_F, by the singular values.
@@ -122,10 +123,13 @@ class _Training:
                 measured[3:, k] = sigma[0], error
         return measured
 
-    def step(self, batch: Batch) -> tuple[float, float, float]:
+    def step(self, batch: TrainingBatch) -> tuple[float, float, float]:
         """Loss, accuracy and gradient norm; none is applied after one that was not finite."""
         recipe = self.recipe
-        value, accuracy, dy, inputs, hidden = self.loss(batch, self.carry)
+        carry = self.carry
+        if carry is not None and isinstance(batch, StreamBatch):
+            carry = np.where(batch.is_fresh[:, None], 0, carry)
+        value, accuracy, dy, inputs, hidden = self.loss(batch, carry)
         gradients = numpy_rnn.backward(self.weights, inputs, hidden, dy, recipe.activation)
         gradients, norm = numpy_rnn.clip_by_global_norm(gradients, recipe.clip_norm)
         self.diverged |= not (np.isfinite(value) and np.isfinite(norm))
@@ -138,7 +142,7 @@ class _Training:
         return value, accuracy, norm
 
     def loss(
-        self, batch: Batch, carry: np.ndarray | None = None
+        self, batch: TrainingBatch, carry: np.ndarray | None = None
     ) -> tuple[float, float, np.ndarray, np.ndarray, np.ndarray]:
         """Loss and accuracy, then what the way back needs: ∂L/∂y, inputs and states."""
         recipe, inputs = self.recipe, batch.inputs

@@ -9,9 +9,10 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from jaxrnn.tasks import Batch, Task
-from jaxrnn.text import CharacterTask
+from jaxrnn.text import CharacterTask, StreamBatch
 
 Weights = dict[str, np.ndarray]
+TrainingBatch = Batch | StreamBatch
 State = dict[str, np.ndarray]  # a trainer's, under names of its own
 BACKENDS = {name: f"experiments.common.{name}_backend" for name in ("jax", "torch", "numpy")}
 
@@ -72,7 +73,7 @@ class Recipe:
 class Trainer(Protocol):
     """One method in training for S seeds at once."""
 
-    def train(self, batches: Sequence[Batch | None]) -> Any:
+    def train(self, batches: Sequence[TrainingBatch | None]) -> Any:
         """Train each seed on its chunk of K batches; Measurements of (S, K) arrays.
 
         A seed that is given none stays as it is, and its measurements mean nothing.

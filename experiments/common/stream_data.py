@@ -7,7 +7,7 @@ import numpy as np
 
 from experiments.common.schedule import Schedule
 from jaxrnn.tasks import Batch
-from jaxrnn.text import CharacterTask
+from jaxrnn.text import CharacterTask, StreamBatch
 
 
 class StreamData:
@@ -37,7 +37,7 @@ class StreamData:
         """Read on."""
         self.position = {"batch": self.position["batch"] + self._schedule.steps_per_epoch}
 
-    def steps(self, start: int, stop: int) -> Batch:
+    def steps(self, start: int, stop: int) -> StreamBatch:
         """A chunk of the epoch's batches, (K, B, T)."""
         return self._task.batches(self.position["batch"] + start, stop - start)
 

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 import torch_ref
-from experiments.common.recipe import Recipe, State, Weights
+from experiments.common.recipe import Recipe, State, TrainingBatch, Weights
 from jaxrnn.tasks import Batch
 from torch_ref import initializers, optimizers, training
 
@@ -98,7 +98,7 @@ class TorchTrainer:
             clip_value=recipe.clip_value,
         )
 
-    def train(self, batches: Sequence[Batch | None]) -> training.Measurements:
+    def train(self, batches: Sequence[TrainingBatch | None]) -> training.Measurements:
         """Train each seed on its chunk of K batches, where it has one; (S, K) arrays."""
         rows = [
             None if chunk is None else self._chunk(state, chunk)
