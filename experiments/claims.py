@@ -12,7 +12,7 @@ from experiments.claims_adding import claim_5
 from experiments.claims_copy import claim_1, claim_2, claim_3, claim_4
 from experiments.claims_gradients import claim_6, claim_8
 from experiments.claims_language import claim_7, claim_10, language_section
-from experiments.claims_speed import checkpoint_sentence, speed_section
+from experiments.claims_speed import analysis_sentence, checkpoint_sentence, speed_section
 from experiments.common.evidence import load
 from experiments.common.results import ROOT
 
@@ -40,6 +40,7 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "claims": claims_table,
     "speed": lambda: speed_section(load("benchmark")),
     "language": language_section,
+    "analysis": lambda: analysis_sentence(load("analysis_speed")),
     "checkpoints": lambda: checkpoint_sentence(load("checkpoint_cost")),
 }
 

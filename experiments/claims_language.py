@@ -79,7 +79,7 @@ def claim_10() -> Row:
 def language_section() -> str:
     """What networks reach on Shakespeare, and how good their samples are, as a table."""
     groups: dict[str, list[dict]] = {}
-    for folder, epochs in (("char_lm/cells", 5), ("char_lm", 20)):
+    for folder, epochs in (("char_lm/cells", 5), ("char_lm", 20), ("char_lm/long", 20)):
         results = load(folder)
         config = results["config"]
         for run in results["runs"]:
@@ -110,6 +110,5 @@ def language_section() -> str:
         f"alphabet) the frequencies of single characters lose {final['unigram_bits']:.2f} bits, of "
         f"pairs {final['bigram_bits']:.2f}. Samples of 5,000 characters: how far the frequencies "
         "of their pairs are from the training split's (total variation, 0 to 1), and how many of "
-        "their words occur in it. Time is that of one seed, on one core that was shared with other "
-        "work.\n\n" + "\n".join(lines)
+        "their words occur in it. Time is that of one seed, on two cores that did other work beside.\n\n" + "\n".join(lines)
     )

@@ -3,7 +3,7 @@
 from typing import Any
 
 from experiments.benchmark_figures import title
-from experiments.common.figures import by_setting
+from experiments.common.figures import by_setting, select
 
 # Of one training step on two CPU cores: what has to be reached, and what was aimed for.
 TARGETS = {
@@ -165,3 +165,24 @@ def table(headings: list[str], rows: list[list[str]]) -> str:
     """A table in Markdown."""
     lines = [headings, ["---"] * len(headings), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def analysis_sentence(results: dict[str, Any]) -> str:
+    """How fast language models train, and what diagnosing costs."""
+    parts = by_setting(results["runs"], "part")
+
+    def said(run: dict) -> str:
+        final = run["final"]
+        return f"{final['ratio']:.2f} ({final['ratio_low']:.2f} to {final['ratio_high']:.2f})"
+
+    ours = select(parts["training"], method="jaxrnn")[0]
+    alone = select(parts["training"], method="jaxrnn, one device")[0]
+    speed = ours["final"]["characters_per_second"]
+    costs = ", ".join(f"{said(run)} for {run['method']}" for run in parts["diagnostics"])
+    return (
+        f"A language model (N = 100, T = 35, B = 32) trains {said(ours)} times as fast as the "
+        f"fastest torch_ref, {said(alone)} on one device; {speed:,.0f} "
+        "characters a second (median, quartiles; `python -m experiments.analysis_speed`; target: "
+        "2.5). Looking inside a network, that is the states, their gradients, saturation and dead "
+        f"units, takes so many times its ordinary gradient (target: at most 2): {costs}."
+    )
