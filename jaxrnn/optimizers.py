@@ -8,6 +8,7 @@ an earlier state and on with a lower rate, and nothing is compiled anew.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -16,6 +17,12 @@ import optax
 from jaxtyping import Array, Float
 
 from jaxrnn.paths import is_recurrent_kernel, named_leaves
+
+# By name, what becomes of the gradient before it is multiplied by −lr.
+OPTIMIZERS: dict[str, Callable[[], optax.GradientTransformation]] = {
+    "sgd": optax.identity,
+    "adam": lambda: optax.scale_by_adam(),
+}
 
 
 class LearningRateState(NamedTuple):
@@ -48,51 +55,42 @@ def cut_learning_rate(opt_state: Any, factor: float | Float[Array, "*S"]) -> Any
     return jax.tree.map(cut, opt_state, is_leaf=lambda part: isinstance(part, LearningRateState))
 
 
-def sgd(
+def optimizer(
+    name: str,
     lr: float,
     clip_norm: float = 0.0,
     recurrent_lr: float | None = None,
     clip_value: float = 0.0,
 ) -> optax.GradientTransformation:
-    """Clipping, then SGD, W_hh at a rate of its own if one is given.
+    """Clipping, then an optimizer, W_hh at a rate of its own if one is given.
 
     Args:
+      name: one of ``OPTIMIZERS``.
       lr: learning rate.
       clip_norm: g ← g · min(1, clip_norm / ‖g‖), all gradients as one vector g; 0: not.
       recurrent_lr: learning rate of W_hh, where it differs.
-      clip_value: every entry of g to ±clip_value; 0: not.
+      clip_value: every entry of g to ±clip_value, before ``clip_norm``; 0: not.
+
+    Raises:
+      ValueError: an unknown name.
     """
-    return _clipped(scale_by_learning_rate, lr, clip_norm, recurrent_lr, clip_value)
-
-
-def adam(
-    lr: float,
-    clip_norm: float = 0.0,
-    recurrent_lr: float | None = None,
-    clip_value: float = 0.0,
-) -> optax.GradientTransformation:
-    """Clipping, then Adam; see ``sgd``."""
+    if name not in OPTIMIZERS:
+        raise ValueError(f"optimizer must be one of {', '.join(OPTIMIZERS)}, got {name!r}")
 
     def at_rate(rate: float) -> optax.GradientTransformation:
-        return optax.chain(optax.scale_by_adam(), scale_by_learning_rate(rate))
+        return optax.chain(OPTIMIZERS[name](), scale_by_learning_rate(rate))
 
-    return _clipped(at_rate, lr, clip_norm, recurrent_lr, clip_value)
-
-
-def _clipped(
-    at_rate: Callable[[float], optax.GradientTransformation],
-    lr: float,
-    clip_norm: float,
-    recurrent_lr: float | None,
-    clip_value: float,
-) -> optax.GradientTransformation:
-    optimizer = at_rate(lr)
+    steps = at_rate(lr)
     if recurrent_lr is not None:
-        groups = {"recurrent": at_rate(recurrent_lr), "rest": optimizer}
-        optimizer = optax.partition(groups, _groups)
+        groups = {"recurrent": at_rate(recurrent_lr), "rest": steps}
+        steps = optax.partition(groups, _groups)
     if clip_norm:
-        optimizer = optax.chain(optax.clip_by_global_norm(clip_norm), optimizer)
-    return optax.chain(optax.clip(clip_value), optimizer) if clip_value else optimizer
+        steps = optax.chain(optax.clip_by_global_norm(clip_norm), steps)
+    return optax.chain(optax.clip(clip_value), steps) if clip_value else steps
+
+
+sgd = partial(optimizer, "sgd")
+adam = partial(optimizer, "adam")
 
 
 def _groups(params: Any) -> Any:

@@ -4,7 +4,8 @@ Clipping follows Optax's formula, g · min(1, max_norm / ‖g‖). torch's own c
 ‖g‖ + 1e-6, which alone parts two frameworks by 1e-7 within a short run.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,31 +13,49 @@ from torch import Tensor, nn
 
 from torch_ref.paths import is_recurrent_kernel
 
+# By name, how to make it, and what it keeps for each parameter.
+OPTIMIZERS: dict[str, tuple[Callable[..., torch.optim.Optimizer], tuple[str, ...]]] = {
+    "sgd": (partial(torch.optim.SGD, fused=True), ()),
+    "adam": (partial(torch.optim.Adam, fused=True), ("step", "exp_avg", "exp_avg_sq")),
+}
+
 
 def trainable(model: nn.Module) -> list[nn.Parameter]:
     """The parameters that have gradients: all but torch's redundant second bias."""
     return [param for param in model.parameters() if param.requires_grad]
 
 
-def sgd(model: nn.Module, lr: float, recurrent_lr: float | None = None) -> torch.optim.SGD:
-    """torch.optim.SGD, W_hh at a rate of its own if one is given."""
-    return torch.optim.SGD(_groups(model, recurrent_lr), lr, fused=True)
+def optimizer(
+    name: str, model: nn.Module, lr: float, recurrent_lr: float | None = None
+) -> torch.optim.Optimizer:
+    """PyTorch's own, W_hh at a rate of its own if one is given.
 
+    What it keeps of the gradients is there from the start, where torch makes it in the first step,
+    so that the state to be saved has the same parts at all times.
 
-def adam(model: nn.Module, lr: float, recurrent_lr: float | None = None) -> torch.optim.Adam:
-    """torch.optim.Adam, W_hh at a rate of its own if one is given.
+    Args:
+      name: one of ``OPTIMIZERS``.
+      model: whose trainable parameters it moves.
+      lr: learning rate.
+      recurrent_lr: learning rate of W_hh, where it differs.
 
-    Its means are there from the start, where torch makes them in the first step, so that the state
-    to be saved has the same parts at all times.
+    Raises:
+      ValueError: an unknown name.
     """
-    optimizer = torch.optim.Adam(_groups(model, recurrent_lr), lr, fused=True)
-    for param in trainable(model):
-        optimizer.state[param] = {
-            "step": torch.zeros([], device=param.device),
-            "exp_avg": torch.zeros_like(param),
-            "exp_avg_sq": torch.zeros_like(param),
+    if name not in OPTIMIZERS:
+        raise ValueError(f"optimizer must be one of {', '.join(OPTIMIZERS)}, got {name!r}")
+    make, kept = OPTIMIZERS[name]
+    made = make(_groups(model, recurrent_lr), lr)
+    for param in trainable(model) if kept else ():
+        made.state[param] = {
+            key: torch.zeros([], device=param.device) if key == "step" else torch.zeros_like(param)
+            for key in kept
         }
-    return optimizer
+    return made
+
+
+sgd = partial(optimizer, "sgd")
+adam = partial(optimizer, "adam")
 
 
 def cut_learning_rate(optimizer: torch.optim.Optimizer, factor: float) -> None:

@@ -87,8 +87,7 @@ class TorchTrainer:
             projection = torch_ref.project_recurrent(
                 model, recipe.retraction, every=recipe.project_every
             )
-        make = {"adam": optimizers.adam, "sgd": optimizers.sgd}[recipe.optimizer]
-        optimizer = make(model, recipe.lr, recipe.recurrent_lr)
+        optimizer = optimizers.optimizer(recipe.optimizer, model, recipe.lr, recipe.recurrent_lr)
         return training.TrainState(
             model,
             optimizer,
