@@ -1,21 +1,34 @@
-"""Optimizers with a rate of W_hh's own, and clipping; the counterpart of jaxrnn.optimizers.
+"""Optimizers with a rate of W_hh's own, schedules, and clipping, as in jaxrnn.optimizers.
+
+    sgd         w ← w − lr · g
+    momentum    w ← w − lr · m,  m ← 0.9 m + g                             (Polyak 1964)
+    rmsprop     w ← w − lr · g / (√v + ε),  v ← 0.99 v + 0.01 g²            (Tieleman & Hinton 2012)
+    adam        w ← w − lr · m̂ / (√v̂ + ε)                                  (Kingma & Ba 2015)
 
 Clipping follows Optax's formula, g · min(1, max_norm / ‖g‖). torch's own clip_grad_norm_ divides by
 ‖g‖ + 1e-6, which alone parts two frameworks by 1e-7 within a short run.
 """
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from torch_ref.convert import places_of
+from torch_ref.model import SequenceModel
 from torch_ref.paths import is_recurrent_kernel
+
+Factor = Callable[[int], float]  # the number of a step → what the learning rate is multiplied by
 
 # By name, how to make it, and what it keeps for each parameter.
 OPTIMIZERS: dict[str, tuple[Callable[..., torch.optim.Optimizer], tuple[str, ...]]] = {
     "sgd": (partial(torch.optim.SGD, fused=True), ()),
+    "momentum": (partial(torch.optim.SGD, momentum=0.9, fused=True), ("momentum_buffer",)),
+    "rmsprop": (partial(torch.optim.RMSprop, alpha=0.99, eps=1e-8), ("step", "square_avg")),
     "adam": (partial(torch.optim.Adam, fused=True), ("step", "exp_avg", "exp_avg_sq")),
 }
 
@@ -23,6 +36,50 @@ OPTIMIZERS: dict[str, tuple[Callable[..., torch.optim.Optimizer], tuple[str, ...
 def trainable(model: nn.Module) -> list[nn.Parameter]:
     """The parameters that have gradients: all but torch's redundant second bias."""
     return [param for param in model.parameters() if param.requires_grad]
+
+
+def schedule(warmup_steps: int = 0, decay_steps: int = 0) -> Factor:
+    """Warm-up, then cosine decay (Loshchilov & Hutter 2017), as a factor of the learning rate.
+
+        (k + 1) / W                            k < W
+        cos²(π/2 · (k − W) / (D − W))          W ≤ k < D,  the same as ½ (1 + cos π ...)
+        0                                      D ≤ k
+
+    for the step k, counted from 0.
+
+    Args:
+      warmup_steps: W; 0: none.
+      decay_steps: D, counted from the beginning; 0: none, so that the factor stays at 1.
+
+    Raises:
+      ValueError: W < 0, or 0 < D ≤ W, or D < 0.
+    """
+    W, D = warmup_steps, decay_steps
+    if W < 0:
+        raise ValueError(f"warmup_steps must be 0 or more, got {W}")
+    if D and D <= W:
+        raise ValueError(f"decay_steps must be 0, or more than the {W} of warmup_steps, got {D}")
+
+    def factor(step: int) -> float:
+        if step < W:
+            return (step + 1) / W
+        if not D:
+            return 1.0
+        return math.cos(math.pi / 2 * (step - W) / (D - W)) ** 2 if step < D else 0.0
+
+    return factor
+
+
+@contextmanager
+def rates_times(optimizer: torch.optim.Optimizer, factor: float) -> Iterator[None]:
+    """Every learning rate multiplied by ``factor``, until the block ends."""
+    rates = [group["lr"] for group in optimizer.param_groups]
+    cut_learning_rate(optimizer, factor)
+    try:
+        yield
+    finally:
+        for group, rate in zip(optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate
 
 
 def optimizer(
@@ -55,6 +112,8 @@ def optimizer(
 
 
 sgd = partial(optimizer, "sgd")
+momentum = partial(optimizer, "momentum")
+rmsprop = partial(optimizer, "rmsprop")
 adam = partial(optimizer, "adam")
 
 
@@ -82,6 +141,25 @@ def clip_by_value(gradients: Sequence[Tensor], limit: float) -> None:
     """Every entry of g to ±limit, in place."""
     for gradient in gradients:
         gradient.clamp_(-limit, limit)
+
+
+def clip_adaptively(model: SequenceModel, ratio: float) -> None:
+    """g_i ← g_i · min(1, ratio · max(‖w_i‖, 1e-3) / ‖g_i‖) for each unit, in place.
+
+    As optax.adaptive_grad_clip on Flax's parameters: a unit's weights are a row of a gate's matrix,
+    and a bias is one unit; so is a matrix of one column (Brock et al. 2021).
+    """
+    for param, rows in places_of(model).values():
+        if param.grad is not None:
+            weight, gradient = param.detach()[rows], param.grad[rows]
+            norm, limit = _unit_norms(gradient), ratio * _unit_norms(weight).clamp(min=1e-3)
+            gradient.mul_(torch.where(norm < limit, 1.0, limit / norm.clamp(min=1e-6)))
+
+
+def _unit_norms(array: Tensor) -> Tensor:
+    if array.squeeze().ndim <= 1:
+        return torch.linalg.vector_norm(array)
+    return torch.linalg.vector_norm(array, dim=1, keepdim=True)
 
 
 def clip_by_global_norm(gradients: Sequence[Tensor], norm: float, max_norm: float) -> None:

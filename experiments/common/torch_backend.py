@@ -88,6 +88,9 @@ class TorchTrainer:
                 model, recipe.retraction, every=recipe.project_every
             )
         optimizer = optimizers.optimizer(recipe.optimizer, model, recipe.lr, recipe.recurrent_lr)
+        factor = None
+        if recipe.has_schedule:
+            factor = optimizers.schedule(recipe.warmup_steps, recipe.decay_steps)
         return training.TrainState(
             model,
             optimizer,
@@ -95,6 +98,8 @@ class TorchTrainer:
             projection,
             carry=initial_carry(recipe),
             clip_value=recipe.clip_value,
+            clip_adaptive=recipe.clip_adaptive,
+            factor=factor,
         )
 
     def train(self, batches: Sequence[Batch | None]) -> training.Measurements:
