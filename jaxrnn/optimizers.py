@@ -1,13 +1,17 @@
 """Optimizers with clipping, a rate of W_hh's own, and rates that can be cut while they run.
 
-    sgd     w ← w − lr · g
-    adam    w ← w − lr · m̂ / (√v̂ + ε)        (Kingma & Ba 2015)
+    sgd         w ← w − lr · g
+    momentum    w ← w − lr · m,  m ← 0.9 m + g                             (Polyak 1964)
+    rmsprop     w ← w − lr · g / (√v + ε),  v ← 0.99 v + 0.01 g²            (Tieleman & Hinton 2012)
+    adam        w ← w − lr · m̂ / (√v̂ + ε)                                  (Kingma & Ba 2015)
 
-As in Optax, but for the learning rate, which is part of the state: a run that exploded goes back to
-an earlier state and on with a lower rate, and nothing is compiled anew.
+with ε = 1e-8 and m = v = 0 at first. As in Optax, but for two things. RMSprop's constants, and ε
+outside the root, are PyTorch's. And the learning rate is part of the state: a run that exploded
+goes back to an earlier state and on with a lower rate, and nothing is compiled anew.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -16,6 +20,16 @@ import optax
 from jaxtyping import Array, Float
 
 from jaxrnn.paths import is_recurrent_kernel, named_leaves
+
+Factor = Callable[[Any], Any]  # the number of a step → what the learning rate is multiplied by
+
+# By name, what becomes of the gradient before it is multiplied by −lr.
+OPTIMIZERS: dict[str, Callable[[], optax.GradientTransformation]] = {
+    "sgd": optax.identity,
+    "momentum": lambda: optax.trace(0.9),
+    "rmsprop": lambda: optax.scale_by_rms(0.99, eps=1e-8, eps_in_sqrt=False),
+    "adam": lambda: optax.scale_by_adam(),
+}
 
 
 class LearningRateState(NamedTuple):
@@ -48,51 +62,93 @@ def cut_learning_rate(opt_state: Any, factor: float | Float[Array, "*S"]) -> Any
     return jax.tree.map(cut, opt_state, is_leaf=lambda part: isinstance(part, LearningRateState))
 
 
-def sgd(
+def schedule(warmup_steps: int = 0, decay_steps: int = 0) -> Factor:
+    """Warm-up, then cosine decay (Loshchilov & Hutter 2017), as a factor of the learning rate.
+
+        (k + 1) / W                            k < W
+        cos²(π/2 · (k − W) / (D − W))          W ≤ k < D,  the same as ½ (1 + cos π ...)
+        0                                      D ≤ k
+
+    for the step k, counted from 0.
+
+    Args:
+      warmup_steps: W; 0: none.
+      decay_steps: D, counted from the beginning; 0: none, so that the factor stays at 1.
+
+    Raises:
+      ValueError: W < 0, or 0 < D ≤ W, or D < 0.
+    """
+    _check_schedule(warmup_steps, decay_steps)
+
+    def factor(step: Any) -> Any:
+        step = jnp.asarray(step, dtype=float)  # an int32 divided would be float32 in any case
+        warm = jnp.minimum(1.0, (step + 1) / max(warmup_steps, 1))
+        if not decay_steps:
+            return warm
+        decayed = jnp.clip((step - warmup_steps) / (decay_steps - warmup_steps), 0.0, 1.0)
+        return jnp.where(step < decay_steps, warm * jnp.cos(jnp.pi / 2 * decayed) ** 2, 0.0)
+
+    return factor
+
+
+def _check_schedule(warmup_steps: int, decay_steps: int) -> None:
+    if warmup_steps < 0:
+        raise ValueError(f"warmup_steps must be 0 or more, got {warmup_steps}")
+    if decay_steps and decay_steps <= warmup_steps:
+        raise ValueError(
+            f"decay_steps must be 0, or more than the {warmup_steps} of warmup_steps, "
+            f"got {decay_steps}"
+        )
+
+
+def optimizer(
+    name: str,
     lr: float,
     clip_norm: float = 0.0,
     recurrent_lr: float | None = None,
     clip_value: float = 0.0,
+    clip_adaptive: float = 0.0,
+    factor: Factor | None = None,
 ) -> optax.GradientTransformation:
-    """Clipping, then SGD, W_hh at a rate of its own if one is given.
+    """Clipping, then an optimizer, W_hh at a rate of its own if one is given.
 
     Args:
+      name: one of ``OPTIMIZERS``.
       lr: learning rate.
       clip_norm: g ← g · min(1, clip_norm / ‖g‖), all gradients as one vector g; 0: not.
       recurrent_lr: learning rate of W_hh, where it differs.
       clip_value: every entry of g to ±clip_value; 0: not.
+      clip_adaptive: λ, the gradient of each unit's weights g_i ← g_i · min(1, λ · max(‖w_i‖, 1e-3)
+        / ‖g_i‖), where a unit's are a row of W_xh, W_hh or W_hy, and a bias is one unit (Brock et
+        al. 2021); 0: not. Entries are clipped first, then units, then g as a whole.
+      factor: the k-th step, from 0, → what all rates are multiplied by; see ``schedule``.
+
+    Raises:
+      ValueError: an unknown name.
     """
-    return _clipped(scale_by_learning_rate, lr, clip_norm, recurrent_lr, clip_value)
-
-
-def adam(
-    lr: float,
-    clip_norm: float = 0.0,
-    recurrent_lr: float | None = None,
-    clip_value: float = 0.0,
-) -> optax.GradientTransformation:
-    """Clipping, then Adam; see ``sgd``."""
+    if name not in OPTIMIZERS:
+        raise ValueError(f"optimizer must be one of {', '.join(OPTIMIZERS)}, got {name!r}")
 
     def at_rate(rate: float) -> optax.GradientTransformation:
-        return optax.chain(optax.scale_by_adam(), scale_by_learning_rate(rate))
+        return optax.chain(OPTIMIZERS[name](), scale_by_learning_rate(rate))
 
-    return _clipped(at_rate, lr, clip_norm, recurrent_lr, clip_value)
-
-
-def _clipped(
-    at_rate: Callable[[float], optax.GradientTransformation],
-    lr: float,
-    clip_norm: float,
-    recurrent_lr: float | None,
-    clip_value: float,
-) -> optax.GradientTransformation:
-    optimizer = at_rate(lr)
+    steps = at_rate(lr)
     if recurrent_lr is not None:
-        groups = {"recurrent": at_rate(recurrent_lr), "rest": optimizer}
-        optimizer = optax.partition(groups, _groups)
+        groups = {"recurrent": at_rate(recurrent_lr), "rest": steps}
+        steps = optax.partition(groups, _groups)
+    if factor is not None:
+        steps = optax.chain(steps, optax.scale_by_schedule(factor))
     if clip_norm:
-        optimizer = optax.chain(optax.clip_by_global_norm(clip_norm), optimizer)
-    return optax.chain(optax.clip(clip_value), optimizer) if clip_value else optimizer
+        steps = optax.chain(optax.clip_by_global_norm(clip_norm), steps)
+    if clip_adaptive:
+        steps = optax.chain(optax.adaptive_grad_clip(clip_adaptive), steps)
+    return optax.chain(optax.clip(clip_value), steps) if clip_value else steps
+
+
+sgd = partial(optimizer, "sgd")
+momentum = partial(optimizer, "momentum")
+rmsprop = partial(optimizer, "rmsprop")
+adam = partial(optimizer, "adam")
 
 
 def _groups(params: Any) -> Any:

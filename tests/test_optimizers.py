@@ -9,13 +9,27 @@ import torch
 
 import torch_ref
 from jaxrnn.convert import from_weights
-from jaxrnn.optimizers import adam, cut_learning_rate, sgd
+from jaxrnn.optimizers import (
+    OPTIMIZERS,
+    adam,
+    cut_learning_rate,
+    momentum,
+    optimizer,
+    rmsprop,
+    schedule,
+    sgd,
+)
 from tests import numpy_reference as reference
 from tests.trees import assert_trees_close, global_norm
 
 # A few steps in float64, whose sums XLA orders differently from one program to the next.
 FLOAT64 = {"rtol": 1e-12, "atol": 1e-14}
-PAIRS = [(adam, optax.adam), (sgd, optax.sgd)]
+PAIRS = [
+    (adam, optax.adam),
+    (sgd, optax.sgd),
+    (momentum, lambda lr: optax.sgd(lr, 0.9)),
+    (rmsprop, lambda lr: optax.rmsprop(lr, 0.99, eps_in_sqrt=False)),
+]
 
 
 @pytest.fixture
@@ -64,6 +78,84 @@ def test_clipping_by_value_comes_before_clipping_by_norm(params_and_grads, clip_
     assert_trees_close(updates, expected, **FLOAT64)
 
 
+@pytest.mark.parametrize("clip_norm", [0.0, 0.05])
+def test_adaptive_clipping_is_between_clipping_by_value_and_by_norm(params_and_grads, clip_norm):
+    """Each row of the equations' matrices to λ times the norm of its weights, biases as a whole."""
+    params, (large, _) = params_and_grads
+
+    def clip(weight, gradient):
+        axes = 0 if gradient.ndim == 2 else None  # a Flax kernel is (in, out)
+        gradient = np.clip(gradient, -0.3, 0.3)
+        norm, limit = (np.linalg.norm(x, axis=axes, keepdims=True) for x in (gradient, weight))
+        assert (norm > 0.1 * limit).all()
+        return gradient * (0.1 * limit / norm)
+
+    clipped = jax.tree.map(clip, params, large)
+    assert global_norm(clipped) > 0.05
+    scale = clip_norm / global_norm(clipped) if clip_norm else 1.0
+    expected = jax.tree.map(lambda leaf: -1e-2 * scale * leaf, clipped)
+    ours = sgd(1e-2, clip_norm, clip_value=0.3, clip_adaptive=0.1)
+    assert_trees_close(last_updates(ours, params, [large]), expected, **FLOAT64)
+
+
+def test_adaptive_clipping_lets_units_of_zero_move(params_and_grads):
+    params, (large, _) = params_and_grads
+    zeros = jax.tree.map(jnp.zeros_like, params)
+    updates = last_updates(sgd(1.0, clip_adaptive=0.1), zeros, [large])
+    for leaf in jax.tree.leaves(updates):
+        norms = np.linalg.norm(leaf, axis=0 if leaf.ndim == 2 else None)
+        np.testing.assert_allclose(norms, 0.1 * 1e-3, **FLOAT64)
+
+
+@pytest.mark.parametrize("warmup_steps", [0, 1, 4])
+@pytest.mark.parametrize("decay_steps", [0, 5, 9])
+def test_warm_up_and_decay(x64, warmup_steps, decay_steps):
+    W, D = warmup_steps, decay_steps
+    warm = [(k + 1) / W for k in range(W)]
+    cosine = [(1 + np.cos(np.pi * (k - W) / (D - W))) / 2 for k in range(W, D)]
+    expected = warm + (cosine + 20 * [0.0] if D else 20 * [1.0])
+    for factor in (
+        jax.jit(schedule(W, D)),
+        schedule(W, D),
+        torch_ref.optimizers.schedule(W, D),
+    ):
+        found = [float(factor(k)) for k in range(20)]
+        np.testing.assert_allclose(found, expected[:20], rtol=0, atol=1e-15)
+
+
+def test_a_schedule_multiplies_rates_that_can_still_be_cut(params_and_grads):
+    params, (large, _) = params_and_grads
+    ours = sgd(1e-2, recurrent_lr=1e-3, factor=schedule(2, 4))
+    state = ours.init(params)
+    for step, rate in enumerate((0.5, 1.0, 1.0 / 2, 0.5 / 2, 0.0)):
+        if step == 2:
+            state = cut_learning_rate(state, 0.5)
+        updates, state = ours.update(large, state, params)
+        expected = jax.tree.map(lambda leaf: -1e-2 * rate * leaf, large)  # noqa: B023
+        expected["cell"]["h"]["kernel"] = expected["cell"]["h"]["kernel"] / 10
+        assert_trees_close(updates, expected, **FLOAT64)
+
+
+@pytest.mark.parametrize("library", [schedule, torch_ref.optimizers.schedule])
+def test_schedules_that_are_none_are_refused(library):
+    with pytest.raises(ValueError, match="warmup_steps must be 0 or more, got -1"):
+        library(-1)
+    for decay_steps in (-2, 3, 1):
+        message = f"decay_steps must be 0, or more than the 3 of warmup_steps, got {decay_steps}"
+        with pytest.raises(ValueError, match=message):
+            library(3, decay_steps)
+
+
+def test_unknown_optimizers_are_refused():
+    model = torch_ref.SequenceModel(torch_ref.VanillaCell(2, 3), 4)
+    for make in (
+        lambda: optimizer("lion", 0.1),
+        lambda: torch_ref.optimizers.optimizer("lion", model, 0.1),
+    ):
+        with pytest.raises(ValueError, match="one of sgd, momentum, rmsprop, adam, got 'lion'"):
+            make()
+
+
 def test_adam_gives_recurrent_kernels_a_rate_of_their_own(params_and_grads):
     expected = last_updates(optax.adam(1e-3), *params_and_grads)
     expected["cell"]["h"]["kernel"] = expected["cell"]["h"]["kernel"] / 10
@@ -71,15 +163,15 @@ def test_adam_gives_recurrent_kernels_a_rate_of_their_own(params_and_grads):
     assert_trees_close(updates, expected, **FLOAT64)
 
 
-@pytest.mark.parametrize("ours", [adam, sgd])
+@pytest.mark.parametrize("ours", [adam, sgd, momentum, rmsprop])
 def test_every_rate_is_cut_and_nothing_else_changes(params_and_grads, ours):
     params, (large, small) = params_and_grads
-    optimizer = ours(1e-2, 1.0, recurrent_lr=1e-3)
-    _, state = optimizer.update(large, optimizer.init(params), params)
-    expected, _ = optimizer.update(small, state, params)
-    updates, after = optimizer.update(small, cut_learning_rate(state, 0.25), params)
+    made = ours(1e-2, 1.0, recurrent_lr=1e-3)
+    _, state = made.update(large, made.init(params), params)
+    expected, _ = made.update(small, state, params)
+    updates, after = made.update(small, cut_learning_rate(state, 0.25), params)
     assert_trees_close(updates, jax.tree.map(lambda u: u / 4, expected), **FLOAT64)
-    again, _ = optimizer.update(small, cut_learning_rate(after, 0.5), params)
+    again, _ = made.update(small, cut_learning_rate(after, 0.5), params)
     assert jax.tree.leaves(again)[0].dtype == jnp.float64
     assert cut_learning_rate(state, 1.0) == state or jax.tree.all(
         jax.tree.map(lambda a, b: (a == b).all(), cut_learning_rate(state, 1.0), state)
@@ -104,19 +196,20 @@ def test_float32_stays_float32_in_double_precision(params_and_grads):
     assert {leaf.dtype for leaf in jax.tree.leaves(updates)} == {jnp.dtype("float32")}
 
 
-@pytest.mark.parametrize("name", ["adam", "sgd"])
+@pytest.mark.parametrize("name", OPTIMIZERS)
 @pytest.mark.parametrize("recurrent_lr", [None, 1e-3])
 def test_torch_takes_the_same_steps(rng, x64, name, recurrent_lr):
     """Three steps, the rates cut before the last, from the same weights by the same gradients."""
     weights = reference.random_weights(rng)
     gradients = [reference.random_weights(rng) for _ in range(3)]
-    ours = {"adam": adam, "sgd": sgd}[name](1e-2, 0.0, recurrent_lr)
+    ours = optimizer(name, 1e-2, 0.0, recurrent_lr)
     params = from_weights(weights)
     state = ours.init(params)
     cell = torch_ref.VanillaCell(reference.D, reference.N)
     model = torch_ref.SequenceModel(cell, reference.C).double()
     torch_ref.convert.load_weights(model, weights)
-    theirs = getattr(torch_ref.optimizers, name)(model, 1e-2, recurrent_lr)
+    theirs = torch_ref.optimizers.optimizer(name, model, 1e-2, recurrent_lr)
+    kept = {key for state in theirs.state.values() for key in state}
     for k, gradient in enumerate(gradients):
         if k == 2:
             state = cut_learning_rate(state, 0.5)
@@ -130,6 +223,7 @@ def test_torch_takes_the_same_steps(rng, x64, name, recurrent_lr):
             param.grad = param.detach().clone()
         torch_ref.convert.load_weights(model, before)
         theirs.step()
+    assert kept == {key for state in theirs.state.values() for key in state}  # from the start
     found = torch_ref.convert.to_weights(model)
     for key, array in reference_weights(params).items():
         np.testing.assert_allclose(found[key], array, err_msg=key, **FLOAT64)

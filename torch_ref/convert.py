@@ -15,7 +15,7 @@ from torch_ref.model import SequenceModel
 Weights = dict[str, np.ndarray]
 
 
-def _places(model: SequenceModel) -> dict[str, tuple[Tensor, slice]]:
+def places_of(model: SequenceModel) -> dict[str, tuple[Tensor, slice]]:
     """The parameter that each array is in, and the rows that are its own."""
     cell, readout, everything = model.cell, model.readout, slice(None)
     places = {"W_hy": (readout.weight, everything), "b_y": (readout.bias, everything)}
@@ -35,12 +35,12 @@ def _places(model: SequenceModel) -> dict[str, tuple[Tensor, slice]]:
 
 def to_weights(model: SequenceModel) -> Weights:
     """Copies of the arrays of a ``SequenceModel``."""
-    return {name: _array(param[rows]) for name, (param, rows) in _places(model).items()}
+    return {name: _array(param[rows]) for name, (param, rows) in places_of(model).items()}
 
 
 def to_gradients(model: SequenceModel) -> Weights:
     """Copies of the gradients of a ``SequenceModel`` after ``backward()``, under the same names."""
-    places = _places(model).items()
+    places = places_of(model).items()
     return {
         name: _array(param.grad[rows]) for name, (param, rows) in places if param.grad is not None
     }
@@ -56,7 +56,7 @@ def load_weights(model: SequenceModel, weights: Weights) -> None:
     Raises:
       ValueError: an array is missing, unknown or of another shape.
     """
-    places = _places(model)
+    places = places_of(model)
     if places.keys() != weights.keys():
         raise ValueError(f"expected arrays {sorted(places)}, got {sorted(weights)}")
     with torch.no_grad():

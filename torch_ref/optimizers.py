@@ -1,16 +1,36 @@
-"""Optimizers with a rate of W_hh's own, and clipping; the counterpart of jaxrnn.optimizers.
+"""Optimizers with a rate of W_hh's own, schedules, and clipping, as in jaxrnn.optimizers.
+
+    sgd         w ← w − lr · g
+    momentum    w ← w − lr · m,  m ← 0.9 m + g                             (Polyak 1964)
+    rmsprop     w ← w − lr · g / (√v + ε),  v ← 0.99 v + 0.01 g²            (Tieleman & Hinton 2012)
+    adam        w ← w − lr · m̂ / (√v̂ + ε)                                  (Kingma & Ba 2015)
 
 Clipping follows Optax's formula, g · min(1, max_norm / ‖g‖). torch's own clip_grad_norm_ divides by
 ‖g‖ + 1e-6, which alone parts two frameworks by 1e-7 within a short run.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from torch_ref.convert import places_of
+from torch_ref.model import SequenceModel
 from torch_ref.paths import is_recurrent_kernel
+
+Factor = Callable[[int], float]  # the number of a step → what the learning rate is multiplied by
+
+# By name, how to make it, and what it keeps for each parameter.
+OPTIMIZERS: dict[str, tuple[Callable[..., torch.optim.Optimizer], tuple[str, ...]]] = {
+    "sgd": (partial(torch.optim.SGD, fused=True), ()),
+    "momentum": (partial(torch.optim.SGD, momentum=0.9, fused=True), ("momentum_buffer",)),
+    "rmsprop": (partial(torch.optim.RMSprop, alpha=0.99, eps=1e-8), ("step", "square_avg")),
+    "adam": (partial(torch.optim.Adam, fused=True), ("step", "exp_avg", "exp_avg_sq")),
+}
 
 
 def trainable(model: nn.Module) -> list[nn.Parameter]:
@@ -18,25 +38,83 @@ def trainable(model: nn.Module) -> list[nn.Parameter]:
     return [param for param in model.parameters() if param.requires_grad]
 
 
-def sgd(model: nn.Module, lr: float, recurrent_lr: float | None = None) -> torch.optim.SGD:
-    """torch.optim.SGD, W_hh at a rate of its own if one is given."""
-    return torch.optim.SGD(_groups(model, recurrent_lr), lr, fused=True)
+def schedule(warmup_steps: int = 0, decay_steps: int = 0) -> Factor:
+    """Warm-up, then cosine decay (Loshchilov & Hutter 2017), as a factor of the learning rate.
 
+        (k + 1) / W                            k < W
+        cos²(π/2 · (k − W) / (D − W))          W ≤ k < D,  the same as ½ (1 + cos π ...)
+        0                                      D ≤ k
 
-def adam(model: nn.Module, lr: float, recurrent_lr: float | None = None) -> torch.optim.Adam:
-    """torch.optim.Adam, W_hh at a rate of its own if one is given.
+    for the step k, counted from 0.
 
-    Its means are there from the start, where torch makes them in the first step, so that the state
-    to be saved has the same parts at all times.
+    Args:
+      warmup_steps: W; 0: none.
+      decay_steps: D, counted from the beginning; 0: none, so that the factor stays at 1.
+
+    Raises:
+      ValueError: W < 0, or 0 < D ≤ W, or D < 0.
     """
-    optimizer = torch.optim.Adam(_groups(model, recurrent_lr), lr, fused=True)
-    for param in trainable(model):
-        optimizer.state[param] = {
-            "step": torch.zeros([], device=param.device),
-            "exp_avg": torch.zeros_like(param),
-            "exp_avg_sq": torch.zeros_like(param),
+    W, D = warmup_steps, decay_steps
+    if W < 0:
+        raise ValueError(f"warmup_steps must be 0 or more, got {W}")
+    if D and D <= W:
+        raise ValueError(f"decay_steps must be 0, or more than the {W} of warmup_steps, got {D}")
+
+    def factor(step: int) -> float:
+        if step < W:
+            return (step + 1) / W
+        if not D:
+            return 1.0
+        return math.cos(math.pi / 2 * (step - W) / (D - W)) ** 2 if step < D else 0.0
+
+    return factor
+
+
+@contextmanager
+def rates_times(optimizer: torch.optim.Optimizer, factor: float) -> Iterator[None]:
+    """Every learning rate multiplied by ``factor``, until the block ends."""
+    rates = [group["lr"] for group in optimizer.param_groups]
+    cut_learning_rate(optimizer, factor)
+    try:
+        yield
+    finally:
+        for group, rate in zip(optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate
+
+
+def optimizer(
+    name: str, model: nn.Module, lr: float, recurrent_lr: float | None = None
+) -> torch.optim.Optimizer:
+    """PyTorch's own, W_hh at a rate of its own if one is given.
+
+    What it keeps of the gradients is there from the start, where torch makes it in the first step,
+    so that the state to be saved has the same parts at all times.
+
+    Args:
+      name: one of ``OPTIMIZERS``.
+      model: whose trainable parameters it moves.
+      lr: learning rate.
+      recurrent_lr: learning rate of W_hh, where it differs.
+
+    Raises:
+      ValueError: an unknown name.
+    """
+    if name not in OPTIMIZERS:
+        raise ValueError(f"optimizer must be one of {', '.join(OPTIMIZERS)}, got {name!r}")
+    make, kept = OPTIMIZERS[name]
+    made = make(_groups(model, recurrent_lr), lr)
+    for param in trainable(model) if kept else ():
+        made.state[param] = {
+            key: torch.zeros([], device=param.device) if key == "step" else torch.zeros_like(param)
+            for key in kept
         }
-    return optimizer
+    return made
+
+
+sgd = partial(optimizer, "sgd")
+momentum = partial(optimizer, "momentum")
+rmsprop = partial(optimizer, "rmsprop")
+adam = partial(optimizer, "adam")
 
 
 def cut_learning_rate(optimizer: torch.optim.Optimizer, factor: float) -> None:
@@ -63,6 +141,25 @@ def clip_by_value(gradients: Sequence[Tensor], limit: float) -> None:
     """Every entry of g to ±limit, in place."""
     for gradient in gradients:
         gradient.clamp_(-limit, limit)
+
+
+def clip_adaptively(model: SequenceModel, ratio: float) -> None:
+    """g_i ← g_i · min(1, ratio · max(‖w_i‖, 1e-3) / ‖g_i‖) for each unit, in place.
+
+    As optax.adaptive_grad_clip on Flax's parameters: a unit's weights are a row of a gate's matrix,
+    and a bias is one unit; so is a matrix of one column (Brock et al. 2021).
+    """
+    for param, rows in places_of(model).values():
+        if param.grad is not None:
+            weight, gradient = param.detach()[rows], param.grad[rows]
+            norm, limit = _unit_norms(gradient), ratio * _unit_norms(weight).clamp(min=1e-3)
+            gradient.mul_(torch.where(norm < limit, 1.0, limit / norm.clamp(min=1e-6)))
+
+
+def _unit_norms(array: Tensor) -> Tensor:
+    if array.squeeze().ndim <= 1:
+        return torch.linalg.vector_norm(array)
+    return torch.linalg.vector_norm(array, dim=1, keepdim=True)
 
 
 def clip_by_global_norm(gradients: Sequence[Tensor], norm: float, max_norm: float) -> None:

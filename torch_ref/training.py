@@ -3,7 +3,7 @@
 A step whose loss or gradient is not finite is not applied, and neither is any step after it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -13,7 +13,15 @@ import torch
 from torch import Tensor, nn
 
 from torch_ref.diagnostics import recurrent_diagnostics
-from torch_ref.optimizers import clip_by_global_norm, clip_by_value, global_norm, trainable
+from torch_ref.optimizers import (
+    Factor,
+    clip_adaptively,
+    clip_by_global_norm,
+    clip_by_value,
+    global_norm,
+    rates_times,
+    trainable,
+)
 from torch_ref.transforms import project_recurrent
 
 # (model, batch) → (loss, accuracy), or (model, batch, carry) → (loss, (accuracy, carry)).
@@ -29,6 +37,9 @@ class TrainState:
       optimizer: over ``trainable(model)``.
       clip_norm: global norm to clip gradients to; 0: no clipping.
       clip_value: what to clip each of their entries to; 0: no clipping.
+      clip_adaptive: share of the norm of each unit's weights to clip their gradient to; 0: no
+        clipping; else the model is a SequenceModel.
+      factor: ``step`` → what the learning rates are multiplied by; None: nothing.
       projection: applied after the optimizer, or None.
       step: steps applied so far.
       diverged: whether a loss or gradient was not finite; ``step`` then names that step.
@@ -36,7 +47,7 @@ class TrainState:
         where batches have nothing to do with each other.
     """
 
-    model: nn.Module
+    model: Any
     optimizer: torch.optim.Optimizer
     clip_norm: float = 0.0
     projection: project_recurrent | None = None
@@ -44,6 +55,8 @@ class TrainState:
     diverged: bool = False
     carry: Any = None
     clip_value: float = 0.0
+    clip_adaptive: float = 0.0
+    factor: Factor | None = None
 
 
 class Measurements(NamedTuple):
@@ -126,12 +139,9 @@ def make_train_step(loss: Loss) -> Callable[[TrainState, Any], Measurements]:
         measured = Measurements(value.item(), accuracy.item(), norm, np.nan, np.nan)
         state.diverged = state.diverged or not (np.isfinite(measured.loss) and np.isfinite(norm))
         if not state.diverged:
-            if state.clip_value:
-                clip_by_value(gradients, state.clip_value)
-            if state.clip_norm:
-                clipped = norm if not state.clip_value else global_norm(gradients).item()
-                clip_by_global_norm(gradients, clipped, state.clip_norm)
-            state.optimizer.step()
+            _clip(state, gradients, norm)
+            with rates_times(state.optimizer, state.factor(state.step) if state.factor else 1.0):
+                state.optimizer.step()
             if state.projection is not None:
                 state.projection.step()
             state.step += 1
@@ -139,6 +149,18 @@ def make_train_step(loss: Loss) -> Callable[[TrainState, Any], Measurements]:
         return measured
 
     return step
+
+
+def _clip(state: TrainState, gradients: Sequence[Tensor], norm: float) -> None:
+    """Entries, then units, then all gradients together, whose norm is ``norm`` at first."""
+    if state.clip_value:
+        clip_by_value(gradients, state.clip_value)
+    if state.clip_adaptive:
+        clip_adaptively(state.model, state.clip_adaptive)
+    if state.clip_norm:
+        was_clipped = state.clip_value or state.clip_adaptive
+        now = global_norm(gradients).item() if was_clipped else norm
+        clip_by_global_norm(gradients, now, state.clip_norm)
 
 
 def make_train_chunk(loss: Loss, track_every: int = 1) -> Callable[[TrainState, Any], Measurements]:

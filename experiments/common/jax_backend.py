@@ -104,9 +104,19 @@ def build_stream_loss(recipe: Recipe) -> training.Loss:
 
 
 def build_optimizer(recipe: Recipe) -> optax.GradientTransformation:
-    """Clipping, Adam or SGD, and the projection last."""
-    make = {"adam": optimizers.adam, "sgd": optimizers.sgd}[recipe.optimizer]
-    optimizer = make(recipe.lr, recipe.clip_norm, recipe.recurrent_lr, recipe.clip_value)
+    """Clipping, the optimizer at its rates, and the projection last."""
+    factor = None
+    if recipe.has_schedule:
+        factor = optimizers.schedule(recipe.warmup_steps, recipe.decay_steps)
+    optimizer = optimizers.optimizer(
+        recipe.optimizer,
+        recipe.lr,
+        recipe.clip_norm,
+        recipe.recurrent_lr,
+        recipe.clip_value,
+        recipe.clip_adaptive,
+        factor,
+    )
     if recipe.retraction is None:
         return optimizer
     projection = jaxrnn.project_recurrent(recipe.retraction, every=recipe.project_every)

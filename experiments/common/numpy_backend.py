@@ -43,7 +43,8 @@ class NumpyTrainer:
 
     def __init__(self, recipe: Recipe, weights: Sequence[Weights]) -> None:
         known = Recipe(recipe.task, recipe.hidden)
-        for name in ("cell", "optimizer", "input_std", "clip_value"):
+        plain = ("cell", "optimizer", "input_std", "clip_value", "clip_adaptive")
+        for name in (*plain, "warmup_steps", "decay_steps"):
             if getattr(recipe, name) != getattr(known, name):
                 raise ValueError(
                     f"the network in NumPy knows the {name} {getattr(known, name)} alone, "

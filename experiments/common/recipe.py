@@ -29,10 +29,12 @@ class Recipe:
       recurrent_init: the initialiser of W_hh, by name; everything else is drawn from ±1/√N.
       identity_scale: W_hh starts as so many times I, where recurrent_init is "identity".
       input_std: W_xh ~ N(0, input_std²) instead, and all biases 0.
-      optimizer: "adam" or "sgd".
+      optimizer: by name; see jaxrnn.optimizers.
       lr, recurrent_lr: its rate, and that of W_hh where it differs.
       clip_norm: global norm to clip gradients to; 0: none.
       clip_value: what to clip each of their entries to; 0: none.
+      clip_adaptive: share of the norm of each unit's weights to clip their gradient to; 0: none.
+      warmup_steps, decay_steps: of the learning rate; see jaxrnn.optimizers.schedule; 0: none.
       retraction: the projection of W_hh by name; None: never projected.
       project_every: steps between projections.
       track_every: steps between measurements of the spectral norm.
@@ -47,11 +49,14 @@ class Recipe:
     recurrent_init: str = "uniform"
     identity_scale: float = 1.0
     input_std: float | None = None
-    optimizer: Literal["adam", "sgd"] = "adam"
+    optimizer: Literal["adam", "sgd", "momentum", "rmsprop"] = "adam"
     lr: float = 1e-3
     recurrent_lr: float | None = None
     clip_norm: float = 0.0
     clip_value: float = 0.0
+    clip_adaptive: float = 0.0
+    warmup_steps: int = 0
+    decay_steps: int = 0
     retraction: str | None = None
     project_every: int = 1
     track_every: int = 1
@@ -63,6 +68,11 @@ class Recipe:
     def is_regression(self) -> bool:
         """Whether the task asks for one real number per sequence."""
         return self.task.num_outputs == 1
+
+    @property
+    def has_schedule(self) -> bool:
+        """Whether the learning rate changes with the steps."""
+        return bool(self.warmup_steps or self.decay_steps)
 
     @property
     def streams(self) -> int | None:

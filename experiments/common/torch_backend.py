@@ -87,8 +87,10 @@ class TorchTrainer:
             projection = torch_ref.project_recurrent(
                 model, recipe.retraction, every=recipe.project_every
             )
-        make = {"adam": optimizers.adam, "sgd": optimizers.sgd}[recipe.optimizer]
-        optimizer = make(model, recipe.lr, recipe.recurrent_lr)
+        optimizer = optimizers.optimizer(recipe.optimizer, model, recipe.lr, recipe.recurrent_lr)
+        factor = None
+        if recipe.has_schedule:
+            factor = optimizers.schedule(recipe.warmup_steps, recipe.decay_steps)
         return training.TrainState(
             model,
             optimizer,
@@ -96,6 +98,8 @@ class TorchTrainer:
             projection,
             carry=initial_carry(recipe),
             clip_value=recipe.clip_value,
+            clip_adaptive=recipe.clip_adaptive,
+            factor=factor,
         )
 
     def train(self, batches: Sequence[TrainingBatch | None]) -> training.Measurements:

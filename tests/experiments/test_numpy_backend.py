@@ -54,6 +54,22 @@ def test_initial_weights(recurrent_init):
     np.testing.assert_array_equal(weights["b_modrelu"], np.zeros(7))
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("optimizer", "momentum"),
+        ("clip_value", 0.5),
+        ("clip_adaptive", 0.1),
+        ("warmup_steps", 5),
+        ("decay_steps", 9),
+    ],
+)
+def test_what_it_does_not_know_is_refused(name, value):
+    recipe = dataclasses.replace(COPY, **{name: value})
+    with pytest.raises(ValueError, match=f"knows the {name} (adam|0.0|0) alone, got {value}"):
+        numpy_backend.make_trainer(recipe, [])
+
+
 def test_a_step_that_is_not_finite_is_not_applied():
     recipe = dataclasses.replace(ADDING, lr=1e-3, track_every=1)
     weights = numpy_backend.initial_weights(recipe, 0)

@@ -161,11 +161,26 @@ def test_the_test_set_is_measured_once_in_parts_of_equal_weight_a_sequence():
     assert run.final["test_loss"] == pytest.approx(test.targets.mean(), rel=1e-6)
 
 
-@pytest.mark.parametrize("backend", ["numpy", "torch", "jax"])
-def test_a_snapshot_is_gone_back_to_bit_for_bit(backend):
+SCHEDULED = {"clip_adaptive": 0.1, "warmup_steps": 5, "decay_steps": 30}
+REMEDIES = [{"optimizer": name, **SCHEDULED} for name in ("momentum", "rmsprop")]
+
+
+@pytest.mark.parametrize(
+    ("backend", "remedies"),
+    [
+        *[(backend, {}) for backend in ("numpy", "torch", "jax")],
+        *[(backend, remedies) for backend in ("torch", "jax") for remedies in REMEDIES],
+    ],
+)
+def test_a_snapshot_is_gone_back_to_bit_for_bit(backend, remedies):
     """On the real trainers: state, then steps, then back, then the same steps again."""
     recipe = dataclasses.replace(
-        RECIPE, retraction="qr", project_every=3, lr=1e-2, devices=1 if backend == "jax" else None
+        RECIPE,
+        retraction="qr",
+        project_every=3,
+        lr=1e-2,
+        devices=1 if backend == "jax" else None,
+        **remedies,
     )
     library = load_backend(backend)
     trainer = library.make_trainer(recipe, [library.initial_weights(recipe, s) for s in (0, 1)])
