@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from torch_ref.cells import map_carry
 from torch_ref.diagnostics import recurrent_diagnostics
 from torch_ref.optimizers import clip_by_global_norm, clip_by_value, global_norm, trainable
 from torch_ref.transforms import project_recurrent
@@ -81,9 +82,7 @@ def stream_loss(num_tokens: int) -> Loss:
         inputs = nn.functional.one_hot(tokens.long(), num_tokens).to(weight.dtype)
         carry, logits = model(inputs, carry, return_carry=True)
         value, accuracy = _cross_entropy(logits, classes.long())
-        is_pair = isinstance(carry, tuple)
-        carry = tuple(part.detach() for part in carry) if is_pair else carry.detach()
-        return value, (accuracy, carry)
+        return value, (accuracy, map_carry(Tensor.detach, carry))
 
     return loss
 
