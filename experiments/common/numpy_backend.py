@@ -42,7 +42,8 @@ class NumpyTrainer:
 
     def __init__(self, recipe: Recipe, weights: Sequence[Weights]) -> None:
         known = Recipe(recipe.task, recipe.hidden)
-        for name in ("cell", "optimizer", "input_std", "clip_value"):
+        unknown = ("cell", "leak", "skip", "bptt_steps", "optimizer", "input_std", "clip_value")
+        for name in unknown:
             if getattr(recipe, name) != getattr(known, name):
                 raise ValueError(
                     f"the network in NumPy knows the {name} {getattr(known, name)} alone, "
