@@ -110,5 +110,6 @@ def language_section() -> str:
         f"alphabet) the frequencies of single characters lose {final['unigram_bits']:.2f} bits, of "
         f"pairs {final['bigram_bits']:.2f}. Samples of 5,000 characters: how far the frequencies "
         "of their pairs are from the training split's (total variation, 0 to 1), and how many of "
-        "their words occur in it. Time is that of one seed, on two cores that did other work beside.\n\n" + "\n".join(lines)
+        "their words occur in it. Time is that of one seed, on two cores that did "
+        "other work beside.\n\n" + "\n".join(lines)
     )

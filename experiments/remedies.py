@@ -9,7 +9,7 @@ counts as a cure and as help is said in experiments/remedies_outcomes.py.
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 from rich.table import Table
@@ -19,20 +19,9 @@ from experiments.common.jobs import Job
 from experiments.common.pool import train_in_processes
 from experiments.common.results import Run, plain
 from experiments.common.session import Session
-from experiments.remedies_cases import REMEDIES, Remedy, cases, treated
+from experiments.remedies_cases import QUICK, REMEDIES, Remedy, Symptom, cases, treated
 from experiments.remedies_figures import cell_text, draw
 from experiments.remedies_outcomes import UNTREATED, outcomes
-
-Symptom = Literal[
-    "vanishing",
-    "exploding",
-    "saturated",
-    "dead_units",
-    "short_memory",
-    "stuck_at_baseline",
-    "unstable",
-    "crawling",
-]
 
 
 @dataclass(frozen=True)
@@ -42,7 +31,7 @@ class RemediesConfig:
     symptoms: tuple[Symptom, ...] = get_args(Symptom)
     """Whose cases to treat."""
     quick: bool = False
-    """A quarter of an hour: two seeds, and no pairs."""
+    """A quarter of an hour: two seeds, and a few remedies of each kind."""
     seed: int = 0
     """First seed."""
     seeds: int = 5
@@ -67,8 +56,8 @@ def jobs(config: RemediesConfig) -> Iterator[Job]:
         case = found[symptom]
         for name, remedy in remedies.items():
             recipe, schedule = treated(case, remedy)
-            is_untreated = (recipe, schedule) == (case.recipe, case.schedule)
-            if is_untreated != (name == UNTREATED) or (config.quick and "+" in name):
+            changes = (recipe, schedule) != (case.recipe, case.schedule)
+            if name != UNTREATED and not (changes and (name in QUICK or not config.quick)):
                 continue
             settings = {"symptom": symptom, "remedy": name, "solved": case.solved}
             yield Job(f"{symptom}: {name}", name, recipe, schedule, settings)

@@ -3,10 +3,9 @@
 A remedy changes a recipe or a schedule in the same words for every case; a pair changes both.
 """
 
-import dataclasses
 import functools
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 from experiments.common.language import corpus
 from experiments.common.recipe import Recipe
@@ -14,7 +13,17 @@ from experiments.common.schedule import Schedule
 from jaxrnn.tasks import AddingTask, CopyMemoryTask, CopyTask
 from jaxrnn.text import CharacterTask
 
-MAX_LOSS = 100.0  # times the baseline; a median loss above has exploded
+Symptom = Literal[
+    "vanishing",
+    "exploding",
+    "saturated",
+    "dead_units",
+    "short_memory",
+    "stuck_at_baseline",
+    "unstable",
+    "crawling",
+]
+MAX_LOSS = 100.0  # baselines; a run whose median loss is above has diverged
 
 
 @dataclass(frozen=True)
@@ -22,14 +31,12 @@ class Case:
     """A network that does not train.
 
     Attributes:
-      symptom: a condition that ``jaxrnn.diagnose`` knows.
       setting: what is trained, in words.
       source: who reports that it fails.
       recipe, schedule: of the untreated network.
       solved: the largest loss of one that is cured, in baselines of the task.
     """
 
-    symptom: str
     setting: str
     source: str
     recipe: Recipe
@@ -108,13 +115,97 @@ REMEDIES: dict[str, Remedy] = {
     **{f"{one}+{other}": SINGLE[one] | SINGLE[other] for one, other in PAIRS},
     "irnn": SINGLE["relu"] | SINGLE["identity_init"] | SMALL_INPUTS,
 }
+QUICK = (
+    *("gru", "lstm", "skip", "leaky", "leaky_relu", "identity_init", "orthogonal_init"),
+    *("projection", "clip_norm", "lower_rate", "higher_rate", "adam", "henaff_init+modrelu"),
+)
 
 
 def treated(case: Case, remedy: Remedy) -> tuple[Recipe, Schedule]:
     """How a case is trained with a remedy."""
-    recipe = dataclasses.replace(case.recipe, **remedy.recipe)
-    recipe = dataclasses.replace(recipe, lr=remedy.rate * recipe.lr)
+    recipe = replace(case.recipe, **remedy.recipe)
+    recipe = replace(recipe, lr=remedy.rate * recipe.lr)
     if remedy.warms_up:
         steps = case.schedule.epochs * case.schedule.steps_per_epoch
-        recipe = dataclasses.replace(recipe, warmup_steps=steps // 10, decay_steps=steps)
-    return recipe, dataclasses.replace(case.schedule, **remedy.schedule)
+        recipe = replace(recipe, warmup_steps=steps // 10, decay_steps=steps)
+    return recipe, replace(case.schedule, **remedy.schedule)
+
+
+@functools.cache
+def cases() -> dict[Symptom, Case]:
+    """A network for each symptom.
+
+    Raises:
+      ValueError: Shakespeare's plays are not there.
+    """
+    text = corpus("shakespeare").text
+    characters = CharacterTask(text)
+    language = Recipe(characters, hidden=100, lr=3e-3, clip_norm=1.0, track_every=50)
+    adding = Recipe(AddingTask(30), hidden=64, lr=3e-3, clip_norm=1.0, track_every=50)
+    copy = replace(adding, task=CopyTask(10), hidden=100, lr=1e-3)
+    copy_memory = replace(adding, task=CopyMemoryTask(10))
+    bigrams = text.bigram_entropy() / characters.baseline  # what any language model gets below
+    return {
+        "vanishing": Case(
+            "copy task of 10 symbols, tanh, weights in ±1/√N",
+            "Arjovsky et al. 2016",
+            copy,
+            _schedule(copy, 2000),
+            solved=0.5,
+        ),
+        "exploding": Case(
+            "language model, SGD at 2 without clipping",
+            "Pascanu et al. 2013",
+            replace(language, optimizer="sgd", lr=2.0, clip_norm=0.0),
+            _schedule(language, 600),
+            solved=bigrams,
+        ),
+        "saturated": Case(
+            "language model, tanh, W_hh = 5 I",
+            "Bengio et al. 1994; Glorot & Bengio 2010",
+            replace(language, recurrent_init="identity", identity_scale=5.0),
+            _schedule(language, 600),
+            solved=bigrams,
+        ),
+        "dead_units": Case(
+            "adding 2 of 30 numbers, ReLU, Adam at 0.1",
+            "Maas et al. 2013; Lu et al. 2020",
+            replace(adding, activation="relu", lr=0.1),
+            _schedule(adding, 900),
+            solved=0.12,
+        ),
+        "short_memory": Case(
+            "adding 2 of 30 numbers, tanh, weights in ±1/√N",
+            "Hochreiter & Schmidhuber 1997; Le et al. 2015",
+            adding,
+            _schedule(adding, 1200),
+            solved=0.12,
+        ),
+        "stuck_at_baseline": Case(
+            "copy memory over 10 steps, tanh, weights in ±1/√N",
+            "Arjovsky et al. 2016",
+            copy_memory,
+            _schedule(copy_memory, 900),
+            solved=0.5,
+        ),
+        "unstable": Case(
+            "language model, tanh, Adam at 0.1",
+            "Bengio 2012",
+            replace(language, lr=0.1),
+            _schedule(language, 600),
+            solved=bigrams,
+        ),
+        "crawling": Case(
+            "language model, tanh, SGD at 0.01, clipping at 1",
+            "Bengio et al. 2013",
+            replace(language, optimizer="sgd", lr=0.01),
+            _schedule(language, 600),
+            solved=bigrams,
+        ),
+    }
+
+
+def _schedule(recipe: Recipe, steps: int) -> Schedule:
+    """Three epochs of batches of 32, each ended by a validation."""
+    samples = 20 if recipe.streams else 500  # of 2000 characters, or of the task's length
+    return Schedule(3, steps // 3, 32, samples, max_loss=MAX_LOSS * recipe.task.baseline)

@@ -81,7 +81,10 @@ def draw_cases(found: dict[str, dict[str, Outcome]], path: Path) -> None:
             panel.scatter(losses, np.full(len(losses), row), color=color, s=26, zorder=3)
         panel.axvline(1, color="0.35", linestyle="--", linewidth=1.2, label="baseline")
         panel.axvline(
-            by_remedy[UNTREATED].solved, color=figures.PALETTE[3], linewidth=1.2, label="cured below"
+            by_remedy[UNTREATED].solved,
+            color=figures.PALETTE[3],
+            linewidth=1.2,
+            label="cured below",
         )
         panel.set(title=symptom.replace("_", " "), xscale="log", xlabel="loss / baseline")
         panel.set_yticks(range(len(names)), [name.replace("_", " ") for name in names])

@@ -17,15 +17,21 @@ from .text import CharacterTask as CharacterTask
 from .text import Text as Text
 from .training import TrainState as TrainState
 from .transforms import project_recurrent as project_recurrent
+from .wrappers import LeakyCell as LeakyCell
+from .wrappers import SkipCell as SkipCell
+from .wrappers import TruncatedCell as TruncatedCell
 
 __all__ = [
     "AddingTask",
     "CharacterTask",
     "CopyMemoryTask",
     "CopyTask",
+    "LeakyCell",
     "SequenceModel",
+    "SkipCell",
     "Text",
     "TrainState",
+    "TruncatedCell",
     "VanillaCell",
     "bptt",
     "convert",

@@ -4,8 +4,9 @@
 
 All as the equations write them, h = phi(W_xh x + W_hh h + b_h). Gated cells have one of each for
 every gate: W_xr, W_hr, b_r for the reset gate of a GRU (r, z, n; and b_hn, which its reset gate
-multiplies), W_xi, W_hi, b_i for the input gate of an LSTM (i, f, g, o). torch_ref.convert reads and
-writes the same dictionary.
+multiplies), W_xi, W_hi, b_i for the input gate of an LSTM (i, f, g, o). Wrapped cells have those of
+the cell inside; the last N columns of W_x… in a SkipCell, (N, D + N), are for h_{t-k}.
+torch_ref.convert reads and writes the same dictionary.
 """
 
 from collections.abc import Callable, Mapping
@@ -54,7 +55,7 @@ def _cell_of(has: Callable[[str, str], bool]) -> str:
 
 def to_weights(params: Mapping[str, Any]) -> Weights:
     """The arrays of a ``SequenceModel`` of a ``VanillaCell``, or of flax's ``GRUCell`` or
-    ``LSTMCell``; or of gradients of its shape.
+    ``LSTMCell``, or of one of these in a wrapper; or of gradients of its shape.
 
     Leading dimensions, such as S seeds, are kept.
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from jaxrnn import SequenceModel, VanillaCell
+from jaxrnn import LeakyCell, SequenceModel, SkipCell, TruncatedCell, VanillaCell
 from jaxrnn.convert import from_weights, to_weights
 from tests import numpy_reference as reference
 from tests.numpy_reference import B, C, D, N, S, T
@@ -54,6 +54,18 @@ def test_parameters_of_gated_cells_survive_the_way_there_and_back(cell):
         assert weights[f"W_x{gate}"].shape == (N, D)
         assert weights[f"W_h{gate}"].shape == (N, N)
         assert weights[f"b_{gate}"].shape == (N,)
+    back = from_weights(weights)
+    assert jax.tree.structure(back) == jax.tree.structure(params)
+    jax.tree.map(np.testing.assert_array_equal, back, params)
+
+
+@pytest.mark.parametrize("kind", [VanillaCell, nn.GRUCell, nn.OptimizedLSTMCell])
+def test_wrapped_cells_have_the_arrays_of_the_cell_inside(kind):
+    cell = TruncatedCell(SkipCell(LeakyCell(kind(N), 0.5), 3), 2)
+    params = SequenceModel(cell, C).init(jax.random.key(0), jnp.zeros((B, T, D)))["params"]
+    weights = to_weights(params)
+    gates = {VanillaCell: "h", nn.GRUCell: "rzn", nn.OptimizedLSTMCell: "ifgo"}[kind]
+    assert all(weights[f"W_x{gate}"].shape == (N, D + N) for gate in gates)
     back = from_weights(weights)
     assert jax.tree.structure(back) == jax.tree.structure(params)
     jax.tree.map(np.testing.assert_array_equal, back, params)

@@ -23,7 +23,7 @@ FORBIDDEN = {
 }
 # Within the library imports point one way: a module may import those before it, never those after.
 ORDER = [
-    "tasks paths orthogonal initializers numpy_rnn",
+    "tasks paths orthogonal initializers numpy_rnn wrappers",
     "cells transforms convert optimizers text",
     "bptt",
     "model",

@@ -5,7 +5,20 @@ import math
 import pytest
 import torch
 
-from torch_ref import SequenceModel, VanillaCell, diagnostics, initializers, project_recurrent
+from torch_ref import (
+    GRUCell,
+    LeakyCell,
+    LSTMCell,
+    SequenceModel,
+    SkipCell,
+    TruncatedCell,
+    VanillaCell,
+    diagnostics,
+    initializers,
+    optimizers,
+    orthogonal,
+    project_recurrent,
+)
 from torch_ref.convert import load_weights, to_weights
 from torch_ref.training import make_train_chunk
 
@@ -17,11 +30,48 @@ def model():
     return SequenceModel(VanillaCell(D, N), C)
 
 
-def test_the_default_takes_square_recurrent_matrices_alone():
-    lstm_and_rnn = torch.nn.ModuleDict({"a": torch.nn.LSTM(D, N), "b": torch.nn.RNN(D, N, 2)})
-    projection = project_recurrent(lstm_and_rnn)
-    rnn = lstm_and_rnn["b"]
-    assert {id(p) for p in projection.selected} == {id(rnn.weight_hh_l0), id(rnn.weight_hh_l1)}
+def test_the_default_takes_recurrent_matrices_alone():
+    kinds = {
+        "lstm": torch.nn.LSTM(D, N),
+        "rnn": torch.nn.RNN(D, N, 2),
+        "gru": torch.nn.GRUCell(D, N),
+    }
+    projection = project_recurrent(torch.nn.ModuleDict(kinds))
+    lstm, rnn, gru = kinds.values()
+    expected = lstm.weight_hh_l0, rnn.weight_hh_l0, rnn.weight_hh_l1, gru.weight_hh
+    assert {id(p) for p in projection.selected} == {id(p) for p in expected}
+
+
+def test_each_gate_is_projected_and_measured():
+    for model, gates in ((torch.nn.GRU(D, N, 2, bidirectional=True), 3), (torch.nn.LSTM(D, N), 4)):
+        model = model.double()
+        before = {name: param.detach().clone() for name, param in model.named_parameters()}
+        projection = project_recurrent(model, "polar")
+        assert len(projection.selected) == (4 if gates == 3 else 1)
+        projection.step()
+        for name, param in model.named_parameters():
+            if "weight_hh" not in name:
+                assert torch.equal(param, before[name])
+                continue
+            for W, old in zip(param.chunk(gates), before[name].chunk(gates), strict=True):
+                torch.testing.assert_close(W, orthogonal.polar(old), rtol=0, atol=1e-14)
+        norm, error = diagnostics.recurrent_diagnostics(model)
+        # Rounding of sums of five products of size one.
+        assert abs(norm - 1) < 1e-14
+        assert error < 1e-14
+        with torch.no_grad():
+            last = model.weight_hh_l0[-N:]
+            last *= 3
+        norm, _ = diagnostics.recurrent_diagnostics(model)
+        assert abs(norm - 3) < 1e-13
+
+
+def test_gated_matrices_have_the_recurrent_rate():
+    model = SequenceModel(LSTMCell(D, N), C)
+    recurrent, rest = optimizers.sgd(model, 0.1, recurrent_lr=0.2).param_groups
+    assert [id(p) for p in recurrent["params"]] == [id(model.cell.weight_hh_l0)]
+    assert (recurrent["lr"], rest["lr"]) == (0.2, 0.1)
+    assert len(rest["params"]) == 4
 
 
 def test_where_by_name_and_by_predicate(model):
@@ -58,6 +108,23 @@ def test_other_bad_input_is_named(model):
         load_weights(model, {"W_hh": weights["W_hh"]})
     with pytest.raises(ValueError, match=r"W_hh must have shape \(5, 5\), got \(4, 4\)"):
         load_weights(model, weights | {"W_hh": weights["W_hh"][:4, :4]})
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: LeakyCell(GRUCell(D, N), 0), "rate must be above 0 and at most 1, got 0"),
+        (lambda: SkipCell(GRUCell(D + N, N), 1), "whole number, 2 or more, got 1"),
+        (lambda: SkipCell(GRUCell(D, N), 2), r"D \+ N inputs, got 3 for 5 units"),
+        (lambda: TruncatedCell(GRUCell(D, N), 0), "whole number, 1 or more, got 0"),
+        (lambda: LeakyCell(torch.nn.GRU(D, N), 0.5), r"one of torch_ref's, .*got GRU\(3, 5\)"),
+        (lambda: LeakyCell(TruncatedCell(GRUCell(D, N), 2), 0.5), "around TruncatedCell: combine"),
+        (lambda: SkipCell(TruncatedCell(GRUCell(D + N, N), 2), 2), "around TruncatedCell: combine"),
+    ],
+)
+def test_bad_wrappers_are_named(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
 
 
 def test_half_precision_is_projected_and_measured_in_float32(model):

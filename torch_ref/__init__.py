@@ -22,12 +22,16 @@ from torch_ref.optimizers import trainable
 from torch_ref.sampling import sample
 from torch_ref.training import TrainState
 from torch_ref.transforms import project_recurrent
+from torch_ref.wrappers import LeakyCell, SkipCell, TruncatedCell
 
 __all__ = [
     "GRUCell",
     "LSTMCell",
+    "LeakyCell",
     "SequenceModel",
+    "SkipCell",
     "TrainState",
+    "TruncatedCell",
     "VanillaCell",
     "convert",
     "diagnostics",

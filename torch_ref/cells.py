@@ -7,10 +7,22 @@ count twice in the clipping norm.
 """
 
 from collections.abc import Callable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+
+
+def map_carry(function: Callable[..., Tensor], *carries: Any) -> Any:
+    """The function of each tensor in carries of one structure: h, (c, h), or pairs of pairs."""
+    if isinstance(carries[0], tuple):
+        return tuple(map_carry(function, *parts) for parts in zip(*carries, strict=True))
+    return function(*carries)
+
+
+def state_of(carry: Any) -> Tensor:
+    """What a cell emits: the last tensor of its carry, such as h of an LSTM's (c, h)."""
+    return state_of(carry[-1]) if isinstance(carry, tuple) else carry
 
 
 def modrelu(z: Tensor, bias: Tensor) -> Tensor:
@@ -87,6 +99,10 @@ class VanillaCell(nn.RNN):
             steps.append(h)
         return torch.stack(steps, 1), h
 
+    def initialize_carry(self, batch_size: int) -> Tensor:
+        """h_0 = 0, (B, N)."""
+        return self.weight_hh_l0.new_zeros(batch_size, self.hidden_size)
+
 
 class GRUCell(nn.GRU):
     """r, z = σ(W_x x + W_h h + b);  n = tanh(W_xn x + b_n + r ⊙ (W_hn h + b_hn));
@@ -125,6 +141,10 @@ class GRUCell(nn.GRU):
         """(B, T, D) and h_0 (B, N) or None for zeros → all h_t (B, T, N) and h_T (B, N)."""
         hidden, last = super().forward(inputs, None if carry is None else carry[None])
         return hidden, last[0]
+
+    def initialize_carry(self, batch_size: int) -> Tensor:
+        """h_0 = 0, (B, N)."""
+        return self.weight_hh_l0.new_zeros(batch_size, self.hidden_size)
 
 
 class LSTMCell(nn.LSTM):
@@ -166,3 +186,8 @@ class LSTMCell(nn.LSTM):
         state = None if carry is None else (carry[1][None], carry[0][None])
         hidden, (last, memory) = super().forward(inputs, state)
         return hidden, (memory[0], last[0])
+
+    def initialize_carry(self, batch_size: int) -> tuple[Tensor, Tensor]:
+        """(c_0, h_0) = 0, (B, N) each."""
+        zeros = self.weight_hh_l0.new_zeros(batch_size, self.hidden_size)
+        return zeros, zeros

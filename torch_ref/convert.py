@@ -3,7 +3,8 @@
     W_xh (N, D)   W_hh (N, N)   b_h (N,)   W_hy (C, N)   b_y (C,)   and b_modrelu (N,) for modReLU
 
 Gated cells have one of each for every gate, whose letters are those of torch_ref.cells: W_xr, W_hr,
-b_r, ...; a GRU also b_hn.
+b_r, ...; a GRU also b_hn. Wrapped cells have those of the cell inside; the last N columns of W_x…
+in a SkipCell, (N, D + N), are for h_{t-k}.
 """
 
 import numpy as np
@@ -11,13 +12,14 @@ import torch
 from torch import Tensor
 
 from torch_ref.model import SequenceModel
+from torch_ref.wrappers import innermost
 
 Weights = dict[str, np.ndarray]
 
 
 def places_of(model: SequenceModel) -> dict[str, tuple[Tensor, slice]]:
     """The parameter that each array is in, and the rows that are its own."""
-    cell, readout, everything = model.cell, model.readout, slice(None)
+    cell, readout, everything = innermost(model.cell), model.readout, slice(None)
     places = {"W_hy": (readout.weight, everything), "b_y": (readout.bias, everything)}
     N = cell.hidden_size
     for index, gate in enumerate(cell.gates):

@@ -7,13 +7,14 @@ Jacobians along a sequence. To be read next to jaxrnn/diagnostics/; loops in Pyt
 """
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from torch_ref.cells import VanillaCell
 from torch_ref.model import SequenceModel
-from torch_ref.paths import is_recurrent_kernel
+from torch_ref.paths import gates, is_recurrent_kernel
 
 
 def _at_least_float32(W: Tensor) -> Tensor:
@@ -40,9 +41,13 @@ def orthogonality_error(W: Tensor) -> Tensor:
 
 @torch.no_grad()
 def recurrent_diagnostics(model: nn.Module) -> tuple[float, float]:
-    """The largest spectral norm and orthogonality error of all recurrent matrices of ``model``."""
-    matrices = [
-        param for path, param in model.named_parameters() if is_recurrent_kernel(path, param)
+    """The largest spectral norm and orthogonality error of all recurrent matrices of ``model``.
+
+    Of gated cells each gate's; NaN if there are none.
+    """
+    named = model.named_parameters()
+    matrices: list[Any] = [
+        gates(param) for path, param in named if is_recurrent_kernel(path, param)
     ]
     if not matrices:
         return float("nan"), float("nan")

@@ -4,27 +4,26 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from torch_ref.cells import GRUCell, LSTMCell, VanillaCell
+from torch_ref.cells import state_of
+from torch_ref.wrappers import Cell, WrappedCell, innermost
 
 
 class SequenceModel(nn.Module):
     """The cell over time, then the readout.
 
     Args:
-      cell: a ``VanillaCell``, ``GRUCell`` or ``LSTMCell``.
+      cell: a ``VanillaCell``, ``GRUCell`` or ``LSTMCell``, or one of torch_ref.wrappers around it.
       num_outputs: C.
       last_only: read out h_T alone, giving (B, C) instead of (B, T, C).
     """
 
-    def __init__(
-        self, cell: VanillaCell | GRUCell | LSTMCell, num_outputs: int, last_only: bool = False
-    ) -> None:
+    def __init__(self, cell: Cell | WrappedCell, num_outputs: int, last_only: bool = False) -> None:
         super().__init__()
         self.cell = cell
         self.last_only = last_only
-        weight = cell.weight_hh_l0
+        weight = innermost(cell).weight_hh_l0
         self.readout = nn.Linear(
-            cell.hidden_size, num_outputs, dtype=weight.dtype, device=weight.device
+            weight.shape[-1], num_outputs, dtype=weight.dtype, device=weight.device
         )
 
     def forward(self, inputs: Tensor, initial_carry: Any = None, return_carry: bool = False) -> Any:
@@ -32,10 +31,9 @@ class SequenceModel(nn.Module):
 
         Args:
           inputs: (B, T, D).
-          initial_carry: h_0 (B, N), or of an LSTM (c_0, h_0); default: zeros.
+          initial_carry: h_0 (B, N), of an LSTM (c_0, h_0), or what a wrapper has; default: zeros.
           return_carry: also return that of step T.
         """
         hidden, carry = self.cell(inputs, initial_carry)
-        last = carry[1] if isinstance(carry, tuple) else carry
-        outputs = self.readout(last if self.last_only else hidden)
+        outputs = self.readout(state_of(carry) if self.last_only else hidden)
         return (carry, outputs) if return_carry else outputs

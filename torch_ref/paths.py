@@ -10,10 +10,22 @@ Predicate = Callable[[str, Tensor], bool]
 _RECURRENT_KERNEL = re.compile(r"(^|\.)weight_hh(_l\d+(_reverse)?)?$")
 
 
+# Matrices that lie on top of each other in one parameter of torch.nn.RNN, GRU and LSTM.
+_GATES = (1, 3, 4)
+
+
+def gates(leaf: Tensor) -> Tensor | None:
+    """A view (..., gates, N, N) of (..., gates · N, N), the matrix of each gate; None if it is not.
+
+    The gates are in torch's order, r, z, n of a GRU and i, f, g, o of an LSTM.
+    """
+    is_stack = leaf.ndim >= 2 and leaf.shape[-2] in [k * leaf.shape[-1] for k in _GATES]
+    return leaf.unflatten(-2, (-1, leaf.shape[-1])) if is_stack else None
+
+
 def is_recurrent_kernel(path: str, leaf: Tensor) -> bool:
-    """Whether a parameter is a square hidden-to-hidden matrix of torch.nn.RNN, by its name."""
-    square = leaf.ndim >= 2 and leaf.shape[-1] == leaf.shape[-2]
-    return square and _RECURRENT_KERNEL.search(path) is not None
+    """Whether a parameter is hidden-to-hidden, of torch.nn.RNN, GRU or LSTM, by its name."""
+    return gates(leaf) is not None and _RECURRENT_KERNEL.search(path) is not None
 
 
 def as_predicate(where: Predicate | str | None) -> Predicate:

@@ -5,13 +5,13 @@ A step whose loss or gradient is not finite is not applied, and neither is any s
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from torch_ref.cells import map_carry
 from torch_ref.diagnostics import recurrent_diagnostics
 from torch_ref.optimizers import (
     Factor,
@@ -92,15 +92,16 @@ def stream_loss(num_tokens: int) -> Loss:
 
     def loss(model: nn.Module, batch: Any, carry: Any) -> tuple[Tensor, Any]:
         tokens, classes, is_fresh = batch
-        begin = partial(torch.where, is_fresh[:, None], 0.0)
-        carry = tuple(map(begin, carry)) if isinstance(carry, tuple) else begin(carry)
+
+        def begin(h: Tensor) -> Tensor:
+            return h.masked_fill(is_fresh.reshape(-1, *[1] * (h.ndim - 1)), 0)
+
+        carry = map_carry(begin, carry)
         weight = next(model.parameters())
         inputs = nn.functional.one_hot(tokens.long(), num_tokens).to(weight.dtype)
         carry, logits = model(inputs, carry, return_carry=True)
         value, accuracy = _cross_entropy(logits, classes.long())
-        is_pair = isinstance(carry, tuple)
-        carry = tuple(part.detach() for part in carry) if is_pair else carry.detach()
-        return value, (accuracy, carry)
+        return value, (accuracy, map_carry(Tensor.detach, carry))
 
     return loss
 

@@ -1,15 +1,18 @@
 """``project_recurrent``: orthogonal recurrent matrices, by one call after ``optimizer.step()``.
 
 W_hh ← retract(W_hh)
+
+torch.nn.GRU and LSTM hold the matrices of their gates on top of each other, (3N, N) and (4N, N):
+each N rows are a W_hh of their own.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from torch_ref.orthogonal import RETRACTIONS, Retraction
-from torch_ref.paths import Predicate, as_predicate
+from torch_ref.paths import Predicate, as_predicate, gates
 
 
 class project_recurrent:  # noqa: N801 — the name of its Optax counterpart
@@ -20,7 +23,8 @@ class project_recurrent:  # noqa: N801 — the name of its Optax counterpart
       retraction: a name in ``torch_ref.orthogonal.RETRACTIONS``, or a function on (..., N, N).
       every: project at the first and then at each N-th step.
       where: a predicate (name, parameter) → bool, or a regular expression searched in the name.
-        Default: the square hidden-to-hidden matrices of ``torch.nn.RNN``.
+        Default: the hidden-to-hidden matrices of ``torch.nn.RNN``, and each gate's of ``GRU`` and
+        ``LSTM``.
       layout: "out_in" for matrices stored as W_hh, as PyTorch does; "in_out" for W_hhᵀ.
 
     Attributes:
@@ -28,7 +32,7 @@ class project_recurrent:  # noqa: N801 — the name of its Optax counterpart
 
     Raises:
       ValueError: an unknown retraction or layout, ``every`` < 1, no parameter selected, or a
-        selected one that is not a square floating-point matrix.
+        selected one that is no square floating-point matrix, or three or four of them.
     """
 
     def __init__(
@@ -59,9 +63,9 @@ class project_recurrent:  # noqa: N801 — the name of its Optax counterpart
         """Project if the count of steps before this one is a multiple of ``every``."""
         if self.count % self.every == 0:
             for param in self.selected:
-                W = param.to(torch.promote_types(param.dtype, torch.float32))
-                Q = self.retract(W.mT).mT if self.transposed else self.retract(W)
-                param.copy_(Q)
+                matrices: Any = gates(param)
+                W = matrices.to(torch.promote_types(param.dtype, torch.float32))
+                matrices.copy_(self.retract(W.mT).mT if self.transposed else self.retract(W))
         self.count += 1
 
 
@@ -75,7 +79,7 @@ def _selected(model: nn.Module, where: Predicate | str | None) -> list[Tensor]:
         raise ValueError(f"project_recurrent: where= selects none of the parameters: {listing}")
     for path, leaf in chosen:
         shape = tuple(leaf.shape)
-        if len(shape) < 2 or shape[-1] != shape[-2]:
+        if gates(leaf) is None:
             raise ValueError(f"project_recurrent needs square matrices: {path} has shape {shape}")
         if not leaf.dtype.is_floating_point:
             raise ValueError(f"project_recurrent needs floating point: {path} is {leaf.dtype}")

@@ -76,9 +76,8 @@ def build_model(recipe: Recipe) -> jaxrnn.SequenceModel:
         "gru": nn.GRUCell,
         "lstm": nn.OptimizedLSTMCell,  # the same LSTM, its gates' products as one
     }[recipe.cell]
-    cell = make_cell(recipe.hidden, **inits)
     return jaxrnn.SequenceModel(
-        cell,
+        wrap(recipe, make_cell(recipe.hidden, **inits)),
         num_outputs=recipe.task.num_outputs,
         last_only=recipe.is_regression,
         recurrence=recipe.recurrence,
@@ -86,6 +85,17 @@ def build_model(recipe: Recipe) -> jaxrnn.SequenceModel:
         kernel_init=init,
         bias_init=bias_init,
     )
+
+
+def wrap(recipe: Recipe, cell: nn.RNNCellBase) -> nn.RNNCellBase:
+    """The cell with the leak, the skip and the truncation that a recipe asks for."""
+    if recipe.leak is not None:
+        cell = jaxrnn.LeakyCell(cell, recipe.leak)
+    if recipe.skip is not None:
+        cell = jaxrnn.SkipCell(cell, recipe.skip)
+    if recipe.bptt_steps is not None:
+        cell = jaxrnn.TruncatedCell(cell, recipe.bptt_steps)
+    return cell
 
 
 def build_loss(recipe: Recipe) -> training.Loss:

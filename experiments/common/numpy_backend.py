@@ -43,8 +43,8 @@ class NumpyTrainer:
 
     def __init__(self, recipe: Recipe, weights: Sequence[Weights]) -> None:
         known = Recipe(recipe.task, recipe.hidden)
-        plain = ("cell", "optimizer", "input_std", "clip_value", "clip_adaptive")
-        for name in (*plain, "warmup_steps", "decay_steps"):
+        unknown = ("cell", "leak", "skip", "bptt_steps", "input_std", "optimizer", "clip_value")
+        for name in (*unknown, "clip_adaptive", "warmup_steps", "decay_steps"):
             if getattr(recipe, name) != getattr(known, name):
                 raise ValueError(
                     f"the network in NumPy knows the {name} {getattr(known, name)} alone, "

@@ -26,6 +26,9 @@ class Recipe:
       hidden: N.
       cell: "vanilla", "gru" or "lstm".
       activation: phi, of the vanilla cell.
+      leak: the rate α of leaky units; None: they do not leak.
+      skip: k of a connection from h_{t-k} into h_t; None: there is none.
+      bptt_steps: k of truncated BPTT inside a sequence; None: it is not truncated.
       recurrent_init: the initialiser of W_hh, by name; everything else is drawn from ±1/√N.
       identity_scale: W_hh starts as so many times I, where recurrent_init is "identity".
       input_std: W_xh ~ N(0, input_std²) instead, and all biases 0.
@@ -46,6 +49,9 @@ class Recipe:
     hidden: int
     cell: Literal["vanilla", "gru", "lstm"] = "vanilla"
     activation: str = "tanh"
+    leak: float | None = None
+    skip: int | None = None
+    bptt_steps: int | None = None
     recurrent_init: str = "uniform"
     identity_scale: float = 1.0
     input_std: float | None = None

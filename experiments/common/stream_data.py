@@ -23,7 +23,9 @@ class StreamData:
         self._task, self._schedule = task, schedule
         self.validation = _first(task.sequences("validation"), schedule.val_samples)
         self.known = _first(task.sequences("train"), schedule.val_samples)
-        self.test = _first(task.sequences("test"), schedule.test_samples)
+        self.test: Batch | None = None
+        if schedule.test_samples:
+            self.test = _first(task.sequences("test"), schedule.test_samples)
         # Seeds read the same text from different places.
         self.position: Mapping[str, Any] = {
             "batch": int(np.random.default_rng(seed).integers(10**6))

@@ -1,5 +1,6 @@
 """Recipes carried out by torch_ref, one seed after the other."""
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,17 +11,34 @@ import torch_ref
 from experiments.common.recipe import Recipe, State, TrainingBatch, Weights
 from jaxrnn.tasks import Batch
 from torch_ref import initializers, optimizers, training
+from torch_ref.cells import map_carry
 
 
 def build_model(recipe: Recipe) -> torch_ref.SequenceModel:
     """The model of a recipe, its weights as torch draws them."""
     cell: Any
+    num_inputs = recipe.task.num_inputs
+    if recipe.skip is not None:
+        num_inputs += recipe.hidden
     if recipe.cell == "vanilla":
-        cell = torch_ref.VanillaCell(recipe.task.num_inputs, recipe.hidden, recipe.activation)
+        cell = torch_ref.VanillaCell(num_inputs, recipe.hidden, recipe.activation)
     else:
         gated = {"gru": torch_ref.GRUCell, "lstm": torch_ref.LSTMCell}[recipe.cell]
-        cell = gated(recipe.task.num_inputs, recipe.hidden)
-    return torch_ref.SequenceModel(cell, recipe.task.num_outputs, last_only=recipe.is_regression)
+        cell = gated(num_inputs, recipe.hidden)
+    return torch_ref.SequenceModel(
+        wrap(recipe, cell), recipe.task.num_outputs, last_only=recipe.is_regression
+    )
+
+
+def wrap(recipe: Recipe, cell: Any) -> Any:
+    """The cell with the leak, the skip and the truncation that a recipe asks for."""
+    if recipe.leak is not None:
+        cell = torch_ref.LeakyCell(cell, recipe.leak)
+    if recipe.skip is not None:
+        cell = torch_ref.SkipCell(cell, recipe.skip)
+    if recipe.bptt_steps is not None:
+        cell = torch_ref.TruncatedCell(cell, recipe.bptt_steps)
+    return cell
 
 
 def build_loss(recipe: Recipe) -> training.Loss:
@@ -41,8 +59,7 @@ def initial_carry(recipe: Recipe) -> Any:
     """What the streams of truncated BPTT begin with; None where there are none."""
     if recipe.streams is None:
         return None
-    zeros = torch.zeros(recipe.streams, recipe.hidden)
-    return (zeros, zeros) if recipe.cell == "lstm" else zeros
+    return build_model(recipe).cell.initialize_carry(recipe.streams)
 
 
 def initial_weights(recipe: Recipe, seed: int) -> Weights:
@@ -51,18 +68,22 @@ def initial_weights(recipe: Recipe, seed: int) -> Weights:
     init = initializers.uniform(recipe.hidden)
     shapes = torch_ref.convert.to_weights(build_model(recipe))
     weights = {name: init(generator, array.shape) for name, array in shapes.items()}
-    if recipe.cell == "vanilla" and recipe.recurrent_init != "uniform":
+    if recipe.recurrent_init != "uniform":
         recurrent_init = {
             "orthogonal": initializers.orthogonal(),
             "henaff": initializers.henaff(),
             "identity": initializers.identity(recipe.identity_scale),
         }[recipe.recurrent_init]
-        weights["W_hh"] = recurrent_init(generator, (recipe.hidden, recipe.hidden))
+        for name in weights:
+            if name.startswith("W_h") and name != "W_hy":
+                weights[name] = recurrent_init(generator, weights[name].shape)
     if recipe.input_std is not None:
         input_init = initializers.normal(recipe.input_std)
-        weights["W_xh"] = input_init(generator, weights["W_xh"].shape)
-        for name in ("b_h", "b_y"):
-            weights[name] = torch.zeros(weights[name].shape)
+        for name, array in weights.items():
+            if name.startswith("W_x"):
+                weights[name] = input_init(generator, array.shape)
+            elif name.startswith("b_"):
+                weights[name] = torch.zeros(array.shape)
     if "b_modrelu" in weights:
         weights["b_modrelu"] = torch.zeros(recipe.hidden)
     return {name: tensor.numpy() for name, tensor in weights.items()}
@@ -160,9 +181,9 @@ class TorchTrainer:
         if state.projection is not None:
             state.projection.count = int(arrays["projection"])
         state.step, state.diverged = int(arrays["step"]), bool(arrays["diverged"])
-        carry = [tensors[f"carry/{i}"] for i in range(len(_tensors(state.carry)))]
-        if carry:
-            state.carry = tuple(carry) if len(carry) > 1 else carry[0]
+        if state.carry is not None:
+            parts = (tensors[f"carry/{i}"] for i in itertools.count())
+            state.carry = map_carry(lambda _: next(parts), state.carry)
 
     def cut_learning_rate(self, seed: int, factor: float) -> None:
         """Multiply the learning rates of a seed."""
@@ -179,10 +200,12 @@ def _model_part(arrays: State) -> dict[str, torch.Tensor]:
 
 
 def _tensors(carry: Any) -> tuple[torch.Tensor, ...]:
-    """Those of a carry: c and h, h alone, or none."""
+    """Those of a carry, in order: c and h, h alone, those of a wrapper first; or none."""
     if carry is None:
         return ()
-    return carry if isinstance(carry, tuple) else (carry,)
+    if isinstance(carry, tuple):
+        return tuple(tensor for part in carry for tensor in _tensors(part))
+    return (carry,)
 
 
 make_trainer = TorchTrainer

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from jaxrnn import SequenceModel, VanillaCell
+from jaxrnn import LeakyCell, SequenceModel, SkipCell, VanillaCell
 from jaxrnn.cells import ACTIVATIONS
 from tests.numpy_reference import B, C, D, N, T
 
@@ -148,6 +148,11 @@ CASES = {
     **{
         cell.__name__: one_layer(cell(N, **WIDE))
         for cell in (nn.SimpleCell, nn.GRUCell, nn.LSTMCell, nn.OptimizedLSTMCell, nn.MGUCell)
+    },
+    **{
+        f"{wrapper.__name__} around {kind.__name__}": one_layer(wrapper(kind(N, **WIDE), option))
+        for wrapper, option in ((LeakyCell, 0.3), (SkipCell, 3))
+        for kind in (VanillaCell, nn.GRUCell, nn.OptimizedLSTMCell)
     },
     "SequenceModel of a GRU": one_layer(
         nn.GRUCell(N, **WIDE), sequence_model(nn.GRUCell(N, **WIDE)), read_all
