@@ -70,7 +70,6 @@ class Remedy:
         )
 
 
-SMALL_INPUTS = Remedy({"input_std": 0.001})
 SINGLE: dict[str, Remedy] = {
     "gru": Remedy({"cell": "gru"}),
     "lstm": Remedy({"cell": "lstm"}),
@@ -83,7 +82,7 @@ SINGLE: dict[str, Remedy] = {
     "scaled_identity_init": Remedy({"recurrent_init": "identity", "identity_scale": 0.5}),
     "orthogonal_init": Remedy({"recurrent_init": "orthogonal"}),
     "henaff_init": Remedy({"recurrent_init": "henaff"}),
-    "small_inputs": SMALL_INPUTS,
+    "small_inputs": Remedy({"input_std": 0.001}),
     "projection": Remedy({"recurrent_init": "orthogonal", "retraction": "qr"}),
     "clip_norm": Remedy({"clip_norm": 1.0}),
     "clip_norm_5": Remedy({"clip_norm": 5.0}),
@@ -98,26 +97,28 @@ SINGLE: dict[str, Remedy] = {
     "truncated_bptt": Remedy({"bptt_steps": 10}),
     "growing_length": Remedy(schedule={"start_length": 5}),
 }
-PAIRS = (
-    ("gru", "projection"),
-    ("lstm", "projection"),
-    ("relu", "identity_init"),
-    ("henaff_init", "modrelu"),
-    ("projection", "modrelu"),
-    ("leaky_relu", "orthogonal_init"),
-    ("clip_norm", "lower_rate"),
-    ("clip_norm", "orthogonal_init"),
-    ("clip_norm", "gru"),
-    ("higher_rate", "orthogonal_init"),
-)
 REMEDIES: dict[str, Remedy] = {
     **SINGLE,
-    **{f"{one}+{other}": SINGLE[one] | SINGLE[other] for one, other in PAIRS},
-    "irnn": SINGLE["relu"] | SINGLE["identity_init"] | SMALL_INPUTS,
+    "irnn": SINGLE["relu"] | SINGLE["identity_init"] | SINGLE["small_inputs"],
+    "henaff_modrelu": SINGLE["henaff_init"] | SINGLE["modrelu"],
+    "projection_modrelu": SINGLE["projection"] | SINGLE["modrelu"],
+    "gru_projected": SINGLE["gru"] | SINGLE["projection"],
+    "lstm_projected": SINGLE["lstm"] | SINGLE["projection"],
+    **{
+        f"{one}+{other}": SINGLE[one] | SINGLE[other]
+        for one, other in (
+            ("relu", "identity_init"),
+            ("leaky_relu", "orthogonal_init"),
+            ("clip_norm", "lower_rate"),
+            ("clip_norm", "orthogonal_init"),
+            ("clip_norm", "gru"),
+            ("higher_rate", "orthogonal_init"),
+        )
+    },
 }
 QUICK = (
     *("gru", "lstm", "skip", "leaky", "leaky_relu", "identity_init", "orthogonal_init"),
-    *("projection", "clip_norm", "lower_rate", "higher_rate", "adam", "henaff_init+modrelu"),
+    *("projection", "clip_norm", "lower_rate", "higher_rate", "adam", "henaff_modrelu"),
 )
 
 
