@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 
@@ -97,6 +98,7 @@ class CharacterTask:
     text: Text
     seq_len: int = 35
     streams: int = 32
+    length_field: ClassVar[str] = "seq_len"
 
     def __post_init__(self) -> None:
         for name in ("seq_len", "streams"):
@@ -128,11 +130,11 @@ class CharacterTask:
     def _ring(self) -> np.ndarray:
         return self.text.split("train")
 
-    def batches(self, first: int, count: int) -> Batch:
-        """The streams' batches from the ``first`` on, (count, B, T) inputs and targets."""
+    def batches(self, start: int, count: int) -> Batch:
+        """So many batches from the streams' character ``start`` on, (count, B, T) each."""
         n, T, B = len(self._ring), self.seq_len, self.streams
         starts = np.arange(B) * (n // B)
-        places = starts[:, None] + np.arange(first * T, (first + count) * T + 1)
+        places = starts[:, None] + np.arange(start, start + count * T + 1)
         tokens = self._ring[places % n]
         shape = (B, count, T)
         return Batch(

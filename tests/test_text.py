@@ -53,14 +53,14 @@ def test_entropies_are_those_of_counts_in_the_training_split():
 def test_streams_read_the_ring_in_order(text):
     task = CharacterTask(text, seq_len=7, streams=3)
     ring = text.split("train")
-    inputs, targets = task.batches(first=5, count=40)  # beyond the end of the ring
+    inputs, targets = task.batches(start=5 * 7, count=40)  # beyond the end of the ring
     assert inputs.shape == targets.shape == (40, 3, 7)
     for stream in range(3):
         start = stream * (879 // 3) + 5 * 7
         read = np.take(ring, np.arange(start, start + 40 * 7 + 1), mode="wrap")
         np.testing.assert_array_equal(inputs[:, stream].ravel(), read[:-1])
         np.testing.assert_array_equal(targets[:, stream].ravel(), read[1:])
-    again = task.batches(first=11, count=2)
+    again = task.batches(start=11 * 7, count=2)
     np.testing.assert_array_equal(again.inputs, inputs[6:8])
 
 
