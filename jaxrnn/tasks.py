@@ -9,9 +9,10 @@ a baseline, the loss of the best answer that remembers nothing.
     adding        (B, T, 2) numbers, markers    (B,) sums                   1/6
 """
 
+import dataclasses
 import math
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
@@ -27,8 +28,17 @@ class Batch(NamedTuple):
     targets: np.ndarray
 
 
+@runtime_checkable
 class Task(Protocol):
-    """What every task offers. Classification tasks have integer inputs (tokens) and targets."""
+    """What every task, a frozen dataclass, offers.
+
+    Classification tasks have integer inputs (tokens) and targets.
+
+    Attributes:
+      length_field: the name of the attribute that says how long a memory is asked for.
+    """
+
+    length_field: ClassVar[str]
 
     @property
     def num_inputs(self) -> int:
@@ -46,6 +56,9 @@ class Task(Protocol):
         """Fresh sequences, ``shape`` of them: (B,), or (K, B) for a chunk."""
 
 
+AnyTask = TypeVar("AnyTask", bound=Task)
+
+
 @dataclass(frozen=True)
 class CopyTask:
     """L symbols, a delimiter, then L blanks during which the symbols are asked for in order.
@@ -58,6 +71,7 @@ class CopyTask:
     """
 
     seq_len: int = 10
+    length_field: ClassVar[str] = "seq_len"
     num_inputs: ClassVar[int] = NUM_SYMBOLS + 1
     num_outputs: ClassVar[int] = NUM_SYMBOLS + 1
 
@@ -92,6 +106,7 @@ class CopyMemoryTask:
     """
 
     delay: int = 100
+    length_field: ClassVar[str] = "delay"
     num_inputs: ClassVar[int] = NUM_SYMBOLS + 2
     num_outputs: ClassVar[int] = NUM_SYMBOLS + 1
 
@@ -126,6 +141,7 @@ class AddingTask:
     """
 
     seq_len: int = 150
+    length_field: ClassVar[str] = "seq_len"
     num_inputs: ClassVar[int] = 2
     num_outputs: ClassVar[int] = 1
 
@@ -148,6 +164,43 @@ class AddingTask:
         np.put_along_axis(markers, second, 1.0, axis=-1)
         inputs = np.stack([numbers, markers], axis=-1)
         return Batch(inputs, (numbers * markers).sum(axis=-1))
+
+
+def length_of(task: Task) -> int:
+    """How long a memory a task asks for: L, the delay, or T."""
+    return getattr(task, task.length_field)
+
+
+def with_length(task: AnyTask, length: int) -> AnyTask:
+    """The same task at another length.
+
+    Raises:
+      ValueError: a length that the task does not have.
+    """
+    changes: Any = {task.length_field: length}
+    return dataclasses.replace(task, **changes)  # type: ignore[type-var]
+
+
+def growing_length(first: int, last: int, epoch: int, epochs: int) -> int:
+    """The length to train on when sequences start short and grow (Bengio et al. 2009).
+
+    It doubles, from ``first`` to ``last``: few different lengths, for each is compiled anew. Those
+    below ``last`` share the first half of the epochs evenly; the second half has the task's own,
+    for a curriculum that puts off what is hard can do worse than none (Zaremba & Sutskever 2014).
+
+    Args:
+      first: the shortest length.
+      last: the task's own.
+      epoch: from 1.
+      epochs: how many there are.
+
+    Raises:
+      ValueError: ``first`` is not from 1 to ``last``.
+    """
+    if not 1 <= first <= last:
+        raise ValueError(f"the first length must be from 1 to the last, {last}, got {first}")
+    doublings = ((last - 1) // first).bit_length()  # the least n with first · 2ⁿ ≥ last
+    return min(last, first * 2 ** ((2 * epoch - 1) * doublings // epochs))
 
 
 def _check_at_least(name: str, value: int, least: int) -> None:

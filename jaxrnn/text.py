@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -115,6 +115,7 @@ class CharacterTask:
     text: Text
     seq_len: int = 35
     streams: int = 32
+    length_field: ClassVar[str] = "seq_len"
 
     def __post_init__(self) -> None:
         for name in ("seq_len", "streams"):
@@ -146,17 +147,17 @@ class CharacterTask:
     def _ring(self) -> np.ndarray:
         return self.text.split("train")
 
-    def batches(self, first: int, count: int) -> StreamBatch:
-        """The streams' batches from the ``first`` on, (count, B, T) inputs and targets."""
+    def batches(self, start: int, count: int) -> StreamBatch:
+        """So many batches from the streams' character ``start`` on, (count, B, T) each."""
         n, T, B = len(self._ring), self.seq_len, self.streams
         starts = np.arange(B) * (n // B)
-        places = starts[:, None] + np.arange(first * T, (first + count) * T + 1)
+        places = starts[:, None] + np.arange(start, start + count * T + 1)
         tokens = self._ring[places % n]
         inputs, targets = (
             part.reshape(B, count, T).swapaxes(0, 1) for part in (tokens[:, :-1], tokens[:, 1:])
         )
         # One stream after the other, as evenly as can be.
-        ages = np.arange(first, first + count)[:, None] + np.arange(B) * FRESH_EVERY // B
+        ages = start // T + np.arange(count)[:, None] + np.arange(B) * FRESH_EVERY // B
         return StreamBatch(inputs, targets, ages % FRESH_EVERY == 0)
 
     def sample(self, rng: np.random.Generator, *shape: int) -> Batch:

@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from jaxrnn.tasks import AddingTask, CopyMemoryTask, CopyTask
+from jaxrnn.tasks import (
+    AddingTask,
+    CopyMemoryTask,
+    CopyTask,
+    growing_length,
+    length_of,
+    with_length,
+)
 
 TASKS = [CopyTask(4), CopyMemoryTask(6), AddingTask(9)]
 
@@ -115,3 +122,40 @@ def test_lengths_that_are_too_short_are_refused(unchecked, rng, task, name, leas
         with pytest.raises(ValueError, match=message):
             task(value)
     task(least).sample(rng, 2)
+
+
+@pytest.mark.parametrize("task", TASKS, ids=lambda task: type(task).__name__)
+def test_the_same_task_at_another_length(rng, task):
+    longer = with_length(task, 12)
+    assert type(longer) is type(task)
+    before, steps = {CopyTask: (4, 25), CopyMemoryTask: (6, 32), AddingTask: (9, 12)}[type(task)]
+    assert (length_of(task), length_of(longer)) == (before, 12)
+    assert longer.sample(rng, 3).inputs.shape[1] == steps
+
+
+def lengths(first, last, epochs):
+    return [growing_length(first, last, epoch, epochs) for epoch in range(1, epochs + 1)]
+
+
+def test_growing_lengths():
+    # Two short lengths in the first half, evenly; then the last.
+    assert lengths(10, 40, 8) == [10, 10, 20, 20, 40, 40, 40, 40]
+    assert lengths(10, 35, 4) == [10, 20, 35, 35]
+    assert lengths(10, 10, 3) == [10, 10, 10]
+    assert lengths(3, 100, 1) == [100]  # too few epochs for all, but never for the last
+    assert lengths(1, 9, 2) == [4, 9]
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 7, 20])
+@pytest.mark.parametrize("last", [1, 2, 31, 32, 33, 1000])
+@pytest.mark.parametrize("first", [1, 3, 30])
+def test_lengths_grow_to_the_last_by_the_middle(first, last, epochs):
+    if first > last:
+        with pytest.raises(ValueError, match=f"must be from 1 to the last, {last}, got {first}"):
+            growing_length(first, last, 1, epochs)
+        return
+    found = lengths(first, last, epochs)
+    assert found == sorted(found)
+    assert found[0] >= first
+    assert set(found[(epochs + 1) // 2 :]) <= {last} == {found[-1]}
+    assert len(set(found)) <= 2 + np.log2(last / first)

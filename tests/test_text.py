@@ -53,25 +53,25 @@ def test_entropies_are_those_of_counts_in_the_training_split():
 def test_streams_read_the_ring_in_order(text):
     task = CharacterTask(text, seq_len=7, streams=3)
     ring = text.split("train")
-    inputs, targets, _ = task.batches(first=5, count=40)  # beyond the end of the ring
+    inputs, targets, _ = task.batches(start=5 * 7, count=40)  # beyond the end of the ring
     assert inputs.shape == targets.shape == (40, 3, 7)
     for stream in range(3):
         start = stream * (879 // 3) + 5 * 7
         read = np.take(ring, np.arange(start, start + 40 * 7 + 1), mode="wrap")
         np.testing.assert_array_equal(inputs[:, stream].ravel(), read[:-1])
         np.testing.assert_array_equal(targets[:, stream].ravel(), read[1:])
-    again = task.batches(first=11, count=2)
+    again = task.batches(start=11 * 7, count=2)
     np.testing.assert_array_equal(again.inputs, inputs[6:8])
 
 
 def test_each_stream_is_fresh_at_every_fiftieth_batch(text):
     task = CharacterTask(text, seq_len=7, streams=8)
-    is_fresh = task.batches(first=5, count=100).is_fresh
+    is_fresh = task.batches(start=5 * 7, count=100).is_fresh
     assert is_fresh.shape == (100, 8)
     np.testing.assert_array_equal(is_fresh.sum(0), 2)
     assert is_fresh.sum(1).max() == 1  # not all of them at once
     np.testing.assert_array_equal(is_fresh[:50], is_fresh[50:])
-    np.testing.assert_array_equal(task.batches(first=12, count=20).is_fresh, is_fresh[7:27])
+    np.testing.assert_array_equal(task.batches(start=12 * 7, count=20).is_fresh, is_fresh[7:27])
 
 
 def test_sampled_windows_are_pieces_of_the_training_split(text, rng):

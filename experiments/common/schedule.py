@@ -3,6 +3,8 @@
 import math
 from dataclasses import dataclass
 
+from jaxrnn.tasks import AnyTask, growing_length, length_of, with_length
+
 
 @dataclass(frozen=True)
 class Schedule:
@@ -18,6 +20,8 @@ class Schedule:
       max_loss: a chunk of steps has exploded when the median of its losses is larger.
       max_restarts: how often a run that explodes goes back and tries again.
       rate_cut: what the learning rate is multiplied by then.
+      start_length: sequences to train on begin at this length of the task and grow to its own in
+        the first half of the epochs, see jaxrnn.tasks.growing_length; 0: they have it all along.
       chunk_steps: steps between two looks at how it goes, at most.
     """
 
@@ -30,4 +34,16 @@ class Schedule:
     max_loss: float = math.inf
     max_restarts: int = 0
     rate_cut: float = 0.5
+    start_length: int = 0
     chunk_steps: int = 500
+
+    def task_of(self, task: AnyTask, epoch: int) -> AnyTask:
+        """The task to train on in an epoch, counted from 1.
+
+        Raises:
+          ValueError: ``start_length`` is longer than the task, or too short for it.
+        """
+        if not self.start_length:
+            return task
+        last = length_of(task)
+        return with_length(task, growing_length(self.start_length, last, epoch, self.epochs))

@@ -14,7 +14,7 @@ RECIPE = Recipe(AddingTask(4), hidden=3)
 
 
 def data(seed=7, **changes):
-    return TrainingData(RECIPE, Schedule(3, 4, 5, val_samples=6, **changes), seed)
+    return TrainingData(RECIPE, Schedule(4, 4, 5, val_samples=6, **changes), seed)
 
 
 def rows(batch):
@@ -56,7 +56,10 @@ def test_chunks_are_parts_of_the_epoch():
         np.testing.assert_array_equal(np.concatenate(parts), source.steps(0, 4).inputs)
 
 
-@pytest.mark.parametrize("changes", [{}, {"training_set": 20}])
+CHANGES = [{}, {"training_set": 20}, {"start_length": 2}, {"training_set": 20, "start_length": 2}]
+
+
+@pytest.mark.parametrize("changes", CHANGES)
 def test_rewinding_to_a_position_that_went_through_json(changes):
     source = data(**changes)
     source.next_epoch()
@@ -69,3 +72,34 @@ def test_rewinding_to_a_position_that_went_through_json(changes):
         np.testing.assert_array_equal(other.steps(0, 4).inputs, second.inputs)
         other.next_epoch()
         np.testing.assert_array_equal(other.steps(0, 4).inputs, third.inputs)
+
+
+@pytest.mark.parametrize("training_set", [0, 22])
+def test_sequences_start_short_and_grow(training_set):
+    grown = data(training_set=training_set, test_samples=9, start_length=2)
+    plain = data(training_set=training_set, test_samples=9)
+    for name in ("validation", "test", "known"):
+        whole, same = getattr(plain, name), getattr(grown, name)
+        if whole is not None:
+            np.testing.assert_array_equal(same.inputs, whole.inputs)
+    lengths, epochs = [], []
+    for _ in range(4):
+        epochs.append(grown.steps(0, 4))
+        lengths.append(epochs[-1].inputs.shape[2])
+        assert epochs[-1].inputs.shape[:2] == (4, 5)
+        grown.next_epoch()
+    assert lengths == [2, 2, 4, 4]
+    marked = (epochs[0].inputs[..., 0] * epochs[0].inputs[..., 1]).sum(axis=-1)
+    np.testing.assert_array_equal(epochs[0].targets, marked)
+    short, long = ({row.tobytes() for k in pair for row in epochs[k].inputs.reshape(20, -1)}
+                   for pair in ((0, 1), (2, 3)))  # fmt: skip
+    assert len(short) == len(long) == (22 if training_set else 40)
+    if training_set:
+        assert long == rows(AddingTask(4).sample(np.random.default_rng([7, 0]), 22))
+
+
+def test_a_first_length_that_the_task_does_not_have():
+    with pytest.raises(ValueError, match="from 1 to the last, 4, got 5"):
+        data(start_length=5)
+    with pytest.raises(ValueError, match="seq_len must be a whole number, 2 or more, got 1"):
+        data(start_length=1)

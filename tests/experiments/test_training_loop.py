@@ -9,8 +9,10 @@ from experiment_support import FakeBackend
 from experiments.common.recipe import Recipe, load_backend
 from experiments.common.results import Run
 from experiments.common.schedule import Schedule
+from experiments.common.snapshots import pack, unpack
 from experiments.common.training_loop import TrainingLoop
 from jaxrnn.tasks import AddingTask
+from jaxrnn.text import CharacterTask, Text
 
 RECIPE = Recipe(AddingTask(6), hidden=4, activation="relu", recurrent_init="identity")
 # Two epochs of chunks of 3, 3 and 2 steps.
@@ -159,6 +161,39 @@ def test_the_test_set_is_measured_once_in_parts_of_equal_weight_a_sequence():
     test = RECIPE.task.sample(np.random.default_rng([3, 3]), 20)
     # Sums of float32 numbers in another order.
     assert run.final["test_loss"] == pytest.approx(test.targets.mean(), rel=1e-6)
+
+
+TEXT = CharacterTask(Text("to be or not to be, " * 60), seq_len=6, streams=5)
+
+
+@pytest.mark.parametrize("backend", ["torch", "jax"])
+@pytest.mark.parametrize("task", [AddingTask(6), TEXT], ids=["adding", "streams"])
+def test_sequences_that_grow_are_gone_on_with_bit_for_bit(backend, task):
+    """From the middle of the second epoch; the sequences have 2, 4, 6 and 6 steps in the four."""
+    recipe = dataclasses.replace(RECIPE, task=task, lr=1e-2, optimizer="momentum", warmup_steps=9)
+    schedule = dataclasses.replace(SCHEDULE, epochs=4, start_length=2, max_loss=np.inf)
+    schedule = dataclasses.replace(schedule, training_set=0, test_samples=0)
+    library = load_backend(backend)
+    weights = [library.initial_weights(recipe, 0)]
+
+    def begin(snapshots=None):
+        loop = TrainingLoop(recipe, schedule, [Run("irnn", backend, 3)])
+        loop.begin(library.make_trainer(recipe, weights), snapshots)
+        return loop
+
+    whole, middle = begin(), None
+    while whole.is_unfinished:
+        whole.advance()
+        if whole.snapshots[0].latest[3:] == (2, 6):
+            middle = unpack(*pack(whole.snapshots))
+    again = begin(middle)
+    while again.is_unfinished:
+        again.advance()
+    (expected,), (found,) = whole.finish(), again.finish()
+    assert expected.history["epoch"] == [1, 2, 3, 4]
+    for name, column in expected.steps.items():
+        np.testing.assert_array_equal(found.steps[name], column, err_msg=name)
+    np.testing.assert_array_equal(found.history["val_loss"], expected.history["val_loss"])
 
 
 SCHEDULED = {"clip_adaptive": 0.1, "warmup_steps": 5, "decay_steps": 30}
