@@ -10,6 +10,7 @@ from . import training as training
 from .cells import VanillaCell as VanillaCell
 from .model import SequenceModel as SequenceModel
 from .sampling import sample as sample
+from .stacked import StackedModel as StackedModel
 from .tasks import AddingTask as AddingTask
 from .tasks import CopyMemoryTask as CopyMemoryTask
 from .tasks import CopyTask as CopyTask
@@ -29,6 +30,7 @@ __all__ = [
     "LeakyCell",
     "SequenceModel",
     "SkipCell",
+    "StackedModel",
     "Text",
     "TrainState",
     "TruncatedCell",

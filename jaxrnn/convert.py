@@ -6,10 +6,12 @@ All as the equations write them, h = phi(W_xh x + W_hh h + b_h). Gated cells hav
 every gate: W_xr, W_hr, b_r for the reset gate of a GRU (r, z, n; and b_hn, which its reset gate
 multiplies), W_xi, W_hi, b_i for the input gate of an LSTM (i, f, g, o). Wrapped cells have those of
 the cell inside; the last N columns of W_x… in a SkipCell, (N, D + N), are for h_{t-k}.
+In a StackedModel the names of layer 0 begin with "0/", those of layer 1 with "1/".
 torch_ref.convert reads and writes the same dictionary.
 """
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import jax.numpy as jnp
@@ -19,43 +21,59 @@ from jaxrnn.paths import named_leaves
 
 Weights = dict[str, np.ndarray]
 
-# Where each array lives in the parameters of a SequenceModel. A Flax kernel (in, out) is transposed
-# to the (out, in) of the equations.
+# Where each array of a cell lives in its parameters. A Flax kernel (in, out) is transposed to the
+# (out, in) of the equations.
 _READOUT = {"W_hy": "readout/kernel", "b_y": "readout/bias"}
 _PLACES: dict[str, dict[str, str]] = {
     "VanillaCell": {
-        "W_xh": "cell/i/kernel",
-        "W_hh": "cell/h/kernel",
-        "b_h": "cell/i/bias",
-        "b_modrelu": "cell/modrelu_bias",
-        **_READOUT,
+        "W_xh": "i/kernel",
+        "W_hh": "h/kernel",
+        "b_h": "i/bias",
+        "b_modrelu": "modrelu_bias",
     },
     "GRUCell": {
-        **{f"W_x{gate}": f"cell/i{gate}/kernel" for gate in "rzn"},
-        **{f"W_h{gate}": f"cell/h{gate}/kernel" for gate in "rzn"},
-        **{f"b_{gate}": f"cell/i{gate}/bias" for gate in "rzn"},
-        "b_hn": "cell/hn/bias",
-        **_READOUT,
+        **{f"W_x{gate}": f"i{gate}/kernel" for gate in "rzn"},
+        **{f"W_h{gate}": f"h{gate}/kernel" for gate in "rzn"},
+        **{f"b_{gate}": f"i{gate}/bias" for gate in "rzn"},
+        "b_hn": "hn/bias",
     },
     "LSTMCell": {
-        **{f"W_x{gate}": f"cell/i{gate}/kernel" for gate in "ifgo"},
-        **{f"W_h{gate}": f"cell/h{gate}/kernel" for gate in "ifgo"},
-        **{f"b_{gate}": f"cell/h{gate}/bias" for gate in "ifgo"},
-        **_READOUT,
+        **{f"W_x{gate}": f"i{gate}/kernel" for gate in "ifgo"},
+        **{f"W_h{gate}": f"h{gate}/kernel" for gate in "ifgo"},
+        **{f"b_{gate}": f"h{gate}/bias" for gate in "ifgo"},
     },
 }
-_OPTIONAL = {"b_modrelu"}
+_OPTIONAL = "b_modrelu"
+_EXPECTED = f"not a SequenceModel or StackedModel of {', '.join(_PLACES)}"
 
 
-def _cell_of(has: Callable[[str, str], bool]) -> str:
-    """The cell of which most arrays are there."""
-    counts = {cell: sum(has(*place) for place in _PLACES[cell].items()) for cell in _PLACES}
-    return max(counts, key=counts.__getitem__)
+def _places(num_layers: int | None, has: Callable[[str, str], bool]) -> dict[str, str]:
+    """The path of each array, in a model of so many layers, or (None) of one cell without number.
+
+    Each layer's cell is the one of which most arrays are there.
+    """
+    layers = {"": "cell/"}
+    if num_layers is not None:
+        layers = {f"{i}/": f"cells_{i}/" for i in range(num_layers)}
+    places: dict[str, str] = {}
+    for prefix, root in layers.items():
+        cells = [
+            {prefix + name: root + path for name, path in cell.items()} for cell in _PLACES.values()
+        ]
+        counts = [sum(has(*place) for place in cell.items()) for cell in cells]
+        places |= cells[counts.index(max(counts))]
+    return places | _READOUT
+
+
+def _num_layers(names: Iterable[str], pattern: str) -> int | None:
+    """One more than the largest number that ``pattern`` finds at the beginning of a name."""
+    found = [match for match in (re.match(pattern, name) for name in names) if match]
+    return 1 + max(int(match[1]) for match in found) if found else None
 
 
 def to_weights(params: Mapping[str, Any]) -> Weights:
-    """The arrays of a ``SequenceModel`` of a ``VanillaCell``, or of flax's ``GRUCell`` or
-    ``LSTMCell``, or of one of these in a wrapper; or of gradients of its shape.
+    """The arrays of a ``SequenceModel`` or ``StackedModel`` of ``VanillaCell``, or of flax's
+    ``GRUCell`` or ``LSTMCell``, or of one of these in a wrapper; or of gradients of its shape.
 
     Leading dimensions, such as S seeds, are kept.
 
@@ -63,26 +81,26 @@ def to_weights(params: Mapping[str, Any]) -> Weights:
       ValueError: a parameter is missing or unknown.
     """
     leaves = dict(named_leaves(params))
-    cell = _cell_of(lambda name, path: path in leaves)
+    num_layers = _num_layers(leaves, r"cells_(\d+)/")
     weights = {}
-    for name, path in _PLACES[cell].items():
+    for name, path in _places(num_layers, lambda name, path: path in leaves).items():
         if path in leaves:
             weights[name] = _turned(path, np.asarray(leaves.pop(path)))
-        elif name not in _OPTIONAL:
-            raise ValueError(f"parameter {path} is missing: not a SequenceModel of a {cell}")
+        elif not name.endswith(_OPTIONAL):
+            raise ValueError(f"parameter {path} is missing: {_EXPECTED}")
     if leaves:
-        raise ValueError(f"unknown parameters {', '.join(leaves)}: not a SequenceModel of a {cell}")
+        raise ValueError(f"unknown parameters {', '.join(leaves)}: {_EXPECTED}")
     return weights
 
 
 def from_weights(weights: Weights) -> dict[str, Any]:
-    """The parameters of a ``SequenceModel`` from its arrays.
+    """The parameters of a ``SequenceModel`` or ``StackedModel`` from its arrays.
 
     Raises:
       ValueError: an array is missing or unknown.
     """
-    places = _PLACES[_cell_of(lambda name, path: name in weights)]
-    missing = places.keys() - _OPTIONAL - weights.keys()
+    places = _places(_num_layers(weights, r"(\d+)/"), lambda name, path: name in weights)
+    missing = {name for name in places.keys() - weights.keys() if not name.endswith(_OPTIONAL)}
     unknown = weights.keys() - places.keys()
     if missing or unknown:
         raise ValueError(f"missing arrays {sorted(missing)}, unknown arrays {sorted(unknown)}")

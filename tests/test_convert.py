@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from jaxrnn import LeakyCell, SequenceModel, SkipCell, TruncatedCell, VanillaCell
+from jaxrnn import (
+    LeakyCell,
+    SequenceModel,
+    SkipCell,
+    StackedModel,
+    TruncatedCell,
+    VanillaCell,
+)
 from jaxrnn.convert import from_weights, to_weights
 from tests import numpy_reference as reference
 from tests.numpy_reference import B, C, D, N, S, T
@@ -69,6 +76,25 @@ def test_wrapped_cells_have_the_arrays_of_the_cell_inside(kind):
     back = from_weights(weights)
     assert jax.tree.structure(back) == jax.tree.structure(params)
     jax.tree.map(np.testing.assert_array_equal, back, params)
+
+
+def test_layers_have_numbers():
+    cells = [VanillaCell(N, "modrelu"), SkipCell(nn.GRUCell(N + 1), 2), nn.LSTMCell(N + 2)]
+    params = StackedModel(cells, C).init(jax.random.key(0), jnp.zeros((B, T, D)))["params"]
+    weights = to_weights(params)
+    assert weights["0/b_modrelu"].shape == (N,)
+    assert weights["1/W_xn"].shape == (N + 1, N + N + 1)
+    assert weights["2/W_hf"].shape == (N + 2, N + 2)
+    assert weights["W_hy"].shape == (C, N + 2)
+    back = from_weights(weights)
+    assert jax.tree.structure(back) == jax.tree.structure(params)
+    jax.tree.map(np.testing.assert_array_equal, back, params)
+    weights.pop("1/b_n")
+    with pytest.raises(ValueError, match=r"missing arrays \['1/b_n'\], unknown arrays \[\]"):
+        from_weights(weights)
+    del params["cells_2"]["hi"]
+    with pytest.raises(ValueError, match="cells_2/hi/kernel is missing"):
+        to_weights(params)
 
 
 def test_leading_dimensions_of_seeds_are_kept(rng, x64, activation):

@@ -27,7 +27,7 @@ ORDER = [
     "cells transforms convert optimizers text",
     "bptt",
     "model",
-    "sampling diagnostics",
+    "stacked sampling diagnostics",
     "training",
 ]
 

@@ -37,15 +37,27 @@ WRAPPERS = {
     "all": lambda cell: TruncatedCell(SkipCell(LeakyCell(cell, 0.3), 3), 2),
 }
 
+# Each cell, each wrapper; all pairs would take minutes, and observe has them in its own tests.
+PAIRS = [
+    ("vanilla", "leaky"),
+    ("gru", "skip"),
+    ("lstm", "truncated"),
+    ("vanilla", "two skips"),
+    ("lstm", "all"),
+]
+
 
 @pytest.fixture(params=CELLS)
 def kind(request, x64):
     return CELLS[request.param]
 
 
-@pytest.fixture(params=WRAPPERS)
-def wrap(request):
-    return WRAPPERS[request.param]
+@pytest.fixture(params=PAIRS, ids=" ".join)
+def wrapped(request, x64):
+    """A cell without, and with a wrapper."""
+    kind, wrapper = request.param
+    cell = CELLS[kind](N, **WIDE)
+    return cell, WRAPPERS[wrapper](cell)
 
 
 def loss_fn(outputs, targets):
@@ -197,6 +209,8 @@ def test_the_gradients_by_truncated_states(rng, kind):
     targets = jnp.asarray(rng.standard_normal((B, T, N)))
     model = nn.RNN(TruncatedCell(cell, 3))
     seen = jax.jit(lambda v: observe(model, v, (x, targets), loss_fn))(variables)
+    plain = jax.jit(jax.grad(lambda p: loss_fn(model.apply({"params": p}, x), targets)))
+    assert_trees_close(seen.gradients, plain(variables["params"]), **ROUNDING)
     _, by_state = seen.layers["cell"].state_gradients
     carry = cell.initialize_carry(jax.random.key(0), (B, D))
 
@@ -217,8 +231,8 @@ def test_the_gradients_by_truncated_states(rng, kind):
 # All of them
 
 
-def test_observed_gradients_are_jaxs(rng, kind, wrap):
-    model = SequenceModel(wrap(kind(N, **WIDE)), C, **WIDE)
+def test_observed_gradients_are_jaxs(rng, wrapped):
+    model = SequenceModel(wrapped[1], C, **WIDE)
     variables, x = random_problem(rng, model)
     targets = jnp.asarray(rng.standard_normal((B, T, C)))
     seen = jax.jit(lambda v: observe(model, v, (x, targets), loss_fn))(variables)
@@ -233,20 +247,22 @@ def test_observed_gradients_are_jaxs(rng, kind, wrap):
     assert seen.layers.keys() == layers.keys() == {"cell"}
 
 
-def test_parameters_have_the_inner_cells_names(rng, kind, wrap):
+def test_parameters_have_the_inner_cells_names(rng, wrapped):
     x = jnp.zeros((B, T, D))
-    plain = SequenceModel(kind(N), C).init(jax.random.key(0), x)["params"]
-    wrapped = SequenceModel(wrap(kind(N)), C).init(jax.random.key(0), x)["params"]
-    assert jax.tree.structure(plain) == jax.tree.structure(wrapped)
-    kernels = [path for path, leaf in named_leaves(wrapped) if is_recurrent_kernel(path, leaf)]
-    assert len(kernels) == {VanillaCell: 1, nn.GRUCell: 3, nn.OptimizedLSTMCell: 4}[kind]
-    for path, leaf in named_leaves(wrapped):
+    plain, params = (
+        SequenceModel(cell, C).init(jax.random.key(0), x)["params"] for cell in wrapped
+    )
+    assert jax.tree.structure(plain) == jax.tree.structure(params)
+    kernels = [path for path, leaf in named_leaves(params) if is_recurrent_kernel(path, leaf)]
+    gates = {VanillaCell: 1, nn.GRUCell: 3, nn.OptimizedLSTMCell: 4}
+    assert len(kernels) == gates[type(wrapped[0])]
+    for path, leaf in named_leaves(params):
         if leaf.shape == dict(named_leaves(plain))[path].shape:
             np.testing.assert_array_equal(leaf, dict(named_leaves(plain))[path])
 
 
-def test_recurrent_kernels_are_projected(rng, kind, wrap):
-    model = SequenceModel(wrap(kind(N, **WIDE)), C, **WIDE)
+def test_recurrent_kernels_are_projected(rng, wrapped):
+    model = SequenceModel(wrapped[1], C, **WIDE)
     variables, x = random_problem(rng, model)
     optimizer = optax.chain(optax.sgd(0.1), project_recurrent())
     gradients = jax.grad(lambda p: loss_fn(model.apply({"params": p}, x), 0.0))(variables["params"])
@@ -257,8 +273,8 @@ def test_recurrent_kernels_are_projected(rng, kind, wrap):
     assert error < 1e-14
 
 
-def test_the_carry_continues_a_sequence(rng, kind, wrap):
-    model = SequenceModel(wrap(kind(N, **WIDE)), C, **WIDE)
+def test_the_carry_continues_a_sequence(rng, wrapped):
+    model = SequenceModel(wrapped[1], C, **WIDE)
     variables, x = random_problem(rng, model)
     whole = model.apply(variables, x)
     carry, first = model.apply(variables, x[:, :3], return_carry=True)
@@ -266,8 +282,8 @@ def test_the_carry_continues_a_sequence(rng, kind, wrap):
     np.testing.assert_allclose(np.concatenate([first, rest], axis=1), whole, **FLOAT64)
 
 
-def test_lengths_and_batch_axes(rng, kind, wrap):
-    model = SequenceModel(wrap(kind(N, **WIDE)), C, last_only=True, **WIDE)
+def test_lengths_and_batch_axes(rng, wrapped):
+    model = SequenceModel(wrapped[1], C, last_only=True, **WIDE)
     variables, x = random_problem(rng, model)
     lengths = np.array([2, 5, 3])
     carry, outputs = model.apply(variables, x, return_carry=True, seq_lengths=jnp.asarray(lengths))
@@ -278,8 +294,8 @@ def test_lengths_and_batch_axes(rng, kind, wrap):
 
 
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
-def test_half_precision_runs_under_the_scan(rng, wrap, dtype):
-    model = nn.RNN(wrap(VanillaCell(N, dtype=dtype)), return_carry=True)
+def test_half_precision_runs_under_the_scan(rng, dtype):
+    model = nn.RNN(WRAPPERS["all"](VanillaCell(N, dtype=dtype)), return_carry=True)
     x = jnp.asarray(rng.standard_normal((B, T, D)), jnp.float32)
     variables = model.init(jax.random.key(0), x)
     carry, outputs = model.apply(variables, x)

@@ -20,6 +20,7 @@ from torch_ref.cells import GRUCell, LSTMCell, VanillaCell
 from torch_ref.model import SequenceModel
 from torch_ref.optimizers import trainable
 from torch_ref.sampling import sample
+from torch_ref.stacked import StackedModel
 from torch_ref.training import TrainState
 from torch_ref.transforms import project_recurrent
 from torch_ref.wrappers import LeakyCell, SkipCell, TruncatedCell
@@ -30,6 +31,7 @@ __all__ = [
     "LeakyCell",
     "SequenceModel",
     "SkipCell",
+    "StackedModel",
     "TrainState",
     "TruncatedCell",
     "VanillaCell",

@@ -4,23 +4,35 @@
 
 Gated cells have one of each for every gate, whose letters are those of torch_ref.cells: W_xr, W_hr,
 b_r, ...; a GRU also b_hn. Wrapped cells have those of the cell inside; the last N columns of W_x…
-in a SkipCell, (N, D + N), are for h_{t-k}.
+in a SkipCell, (N, D + N), are for h_{t-k}. In a StackedModel the names of layer 0 begin with "0/".
 """
+
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from torch_ref.model import SequenceModel
+from torch_ref.stacked import StackedModel
 from torch_ref.wrappers import innermost
 
 Weights = dict[str, np.ndarray]
 
 
-def places_of(model: SequenceModel) -> dict[str, tuple[Tensor, slice]]:
+def places_of(model: SequenceModel | StackedModel) -> dict[str, tuple[Tensor, slice]]:
     """The parameter that each array is in, and the rows that are its own."""
-    cell, readout, everything = innermost(model.cell), model.readout, slice(None)
+    readout, everything = model.readout, slice(None)
     places = {"W_hy": (readout.weight, everything), "b_y": (readout.bias, everything)}
+    if isinstance(model, SequenceModel):
+        return places | _places_in(model.cell)
+    for layer, cell in enumerate(model.cells):
+        places |= {f"{layer}/{name}": place for name, place in _places_in(cell).items()}
+    return places
+
+
+def _places_in(cell: Any) -> dict[str, tuple[Tensor, slice]]:
+    cell, places = innermost(cell), {}
     N = cell.hidden_size
     for index, gate in enumerate(cell.gates):
         rows = slice(index * N, (index + 1) * N)
@@ -31,17 +43,17 @@ def places_of(model: SequenceModel) -> dict[str, tuple[Tensor, slice]]:
         if gate in cell.gates_with_two_biases:
             places[f"b_h{gate}"] = (cell.bias_hh_l0, rows)
     if hasattr(cell, "modrelu_bias"):
-        places["b_modrelu"] = (cell.get_parameter("modrelu_bias"), everything)
+        places["b_modrelu"] = (cell.get_parameter("modrelu_bias"), slice(None))
     return places
 
 
-def to_weights(model: SequenceModel) -> Weights:
-    """Copies of the arrays of a ``SequenceModel``."""
+def to_weights(model: SequenceModel | StackedModel) -> Weights:
+    """Copies of the arrays of a ``SequenceModel`` or ``StackedModel``."""
     return {name: _array(param[rows]) for name, (param, rows) in places_of(model).items()}
 
 
-def to_gradients(model: SequenceModel) -> Weights:
-    """Copies of the gradients of a ``SequenceModel`` after ``backward()``, under the same names."""
+def to_gradients(model: SequenceModel | StackedModel) -> Weights:
+    """Copies of a model's gradients after ``backward()``, under the same names."""
     places = places_of(model).items()
     return {
         name: _array(param.grad[rows]) for name, (param, rows) in places if param.grad is not None
@@ -52,8 +64,8 @@ def _array(tensor: Tensor) -> np.ndarray:
     return tensor.detach().cpu().numpy().copy()
 
 
-def load_weights(model: SequenceModel, weights: Weights) -> None:
-    """Copy arrays into a ``SequenceModel``.
+def load_weights(model: SequenceModel | StackedModel, weights: Weights) -> None:
+    """Copy arrays into a ``SequenceModel`` or ``StackedModel``.
 
     Raises:
       ValueError: an array is missing, unknown or of another shape.

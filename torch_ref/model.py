@@ -21,10 +21,7 @@ class SequenceModel(nn.Module):
         super().__init__()
         self.cell = cell
         self.last_only = last_only
-        weight = innermost(cell).weight_hh_l0
-        self.readout = nn.Linear(
-            weight.shape[-1], num_outputs, dtype=weight.dtype, device=weight.device
-        )
+        self.readout = linear_readout(cell, num_outputs)
 
     def forward(self, inputs: Tensor, initial_carry: Any = None, return_carry: bool = False) -> Any:
         """Outputs (B, T, C), or (B, C) with ``last_only``; with ``return_carry``, (carry, outputs).
@@ -37,3 +34,9 @@ class SequenceModel(nn.Module):
         hidden, carry = self.cell(inputs, initial_carry)
         outputs = self.readout(state_of(carry) if self.last_only else hidden)
         return (carry, outputs) if return_carry else outputs
+
+
+def linear_readout(cell: Cell | WrappedCell, num_outputs: int) -> nn.Linear:
+    """W_hy and b_y for the states of a cell, of its dtype and on its device."""
+    weight = innermost(cell).weight_hh_l0
+    return nn.Linear(weight.shape[-1], num_outputs, dtype=weight.dtype, device=weight.device)

@@ -22,7 +22,7 @@ from jaxtyping import Array
 
 from jaxrnn.cells import VanillaCell
 from jaxrnn.diagnostics.observed import Weights, observed_recurrence
-from jaxrnn.model import SequenceModel
+from jaxrnn.model import RecurrentModel
 
 
 class LayerObservation(struct.PyTreeNode):
@@ -66,12 +66,12 @@ class Probe:
         """For ``nn.intercept_methods``."""
         module, name = context.module, context.method_name
         self.modules.add(type(module).__name__)
-        if isinstance(module, SequenceModel) and name == "_wants_fused":
+        if isinstance(module, RecurrentModel) and name == "_wants_fused":
             call(*args, **kwargs)  # for its errors
             return False  # by nn.RNN, that is by this class
-        if isinstance(module, SequenceModel) and name == "_run_scan":
-            readout, *others = args
-            return call(partial(_read_time_major, readout), *others, **kwargs)
+        if isinstance(module, RecurrentModel) and name == "_run_scan":
+            cell, readout, *others = args
+            return call(cell, partial(_read_time_major, readout), *others, **kwargs)
         if type(module).__call__ is nn.RNN.__call__ and name == "__call__":
             return self._run(module, *args, **kwargs)
         return call(*args, **kwargs)

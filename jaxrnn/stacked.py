@@ -1,0 +1,95 @@
+"""Recurrent layers on top of each other, with dropout between them, then the readout.
+
+    h_t^l = F_l(h_{t-1}^l, d(h_t^{l-1}))          h_t^0 = x_t          y_t = W_hy h_t^L + b_y
+
+d sets a share p of its input to zero and divides the rest by 1 − p. It is on the way from layer to
+layer and not on the recurrence, which it would make forget (Zaremba, Sutskever & Vinyals 2014,
+Recurrent neural network regularization); inputs and readout have none.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax.numpy as jnp
+from flax import linen as nn
+from jax.nn.initializers import Initializer
+from jaxtyping import Array, Float, Int
+
+from jaxrnn.model import RecurrentModel
+
+
+class StackedModel(RecurrentModel):
+    """Any Flax recurrent cells over time, each on the states of the one before, then the readout.
+
+        model = StackedModel([nn.GRUCell(128), nn.GRUCell(128)], num_outputs=9, dropout_rate=0.2)
+        variables = model.init(key, inputs)  # inputs (B, T, D)
+        outputs = model.apply(variables, inputs)  # (B, T, C)
+        outputs = model.apply(variables, inputs, train=True, rngs={"dropout": key})
+
+    Parameters: ``cells_0/...``, ``cells_1/...`` and so on, and ``readout/{kernel,bias}``. A
+    ``VanillaCell`` is run by ``jaxrnn.bptt``, as in ``SequenceModel``.
+
+    Attributes:
+      cells: the cells, the first on the inputs; one or more.
+      num_outputs: C.
+      dropout_rate: p, from 0 to less than 1.
+      last_only: read out the last step alone, giving (B, C) instead of (B, T, C).
+      kernel_init, bias_init: for W_hy and b_y.
+      dtype, param_dtype: of the readout's computation and of its parameters.
+
+    Raises:
+      ValueError: no cells, or a dropout_rate outside [0, 1).
+    """
+
+    cells: Sequence[nn.RNNCellBase]
+    num_outputs: int
+    dropout_rate: float = 0.0
+    last_only: bool = False
+    kernel_init: Initializer = nn.initializers.lecun_normal()
+    bias_init: Initializer = nn.initializers.zeros_init()
+    dtype: Any = None
+    param_dtype: Any = jnp.float32
+
+    def __post_init__(self) -> None:
+        if not self.cells:
+            raise ValueError("a StackedModel needs one cell or more, got none")
+        if not 0 <= self.dropout_rate < 1:
+            raise ValueError(f"dropout_rate must be in [0, 1), got {self.dropout_rate}")
+        super().__post_init__()
+
+    @nn.compact
+    def __call__(
+        self,
+        inputs: Float[Array, "*B T D"],
+        initial_carry: Sequence[Any] | None = None,
+        return_carry: bool = False,
+        seq_lengths: Int[Array, " B"] | None = None,
+        train: bool = False,
+    ) -> Any:
+        """Outputs (B, T, C), or (B, C) with ``last_only``; with ``return_carry``, (carry, outputs).
+
+        Args:
+          inputs: (B, T, D).
+          initial_carry: a tuple of each cell's carry; default: their own initial ones.
+          return_carry: also return them after the last step.
+          seq_lengths: valid steps of each sequence, at least 1. Default: T.
+          train: whether to drop; needs the key ``rngs={"dropout": ...}`` where p is above 0.
+        """
+        readout = nn.Dense(
+            self.num_outputs,
+            kernel_init=self.kernel_init,
+            bias_init=self.bias_init,
+            dtype=self.dtype,
+            param_dtype=self.param_dtype,
+            name="readout",
+        )
+        carries = [None] * len(self.cells) if initial_carry is None else initial_carry
+        hidden, last = inputs, []
+        for cell, carry in zip(self.cells[:-1], carries[:-1], strict=True):
+            carry, hidden = self._run(cell, lambda h: h, hidden, carry, seq_lengths)
+            hidden = nn.Dropout(self.dropout_rate, deterministic=not train)(hidden)
+            last.append(carry)
+        carry, outputs = self._run(
+            self.cells[-1], readout, hidden, carries[-1], seq_lengths, last_only=self.last_only
+        )
+        return ((*last, carry), outputs) if return_carry else outputs

@@ -1,0 +1,72 @@
+"""Recurrent layers on top of each other, with dropout between them, then the readout.
+
+    h_t^l = F_l(h_{t-1}^l, d(h_t^{l-1}))          h_t^0 = x_t          y_t = W_hy h_t^L + b_y
+
+d is dropout; inputs, recurrence and readout have none (Zaremba, Sutskever & Vinyals 2014).
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from torch_ref.cells import state_of
+from torch_ref.model import linear_readout
+from torch_ref.wrappers import Cell, WrappedCell
+
+
+class StackedModel(nn.Module):
+    """Cells over time, each on the states of the one before, then the readout.
+
+    Args:
+      cells: the first on the inputs; one or more, each with as many inputs as the one before has
+        units.
+      num_outputs: C.
+      dropout_rate: the share of states that is dropped between layers, from 0 to less than 1.
+      last_only: read out h_T alone, giving (B, C) instead of (B, T, C).
+
+    Raises:
+      ValueError: no cells, or a dropout_rate outside [0, 1).
+    """
+
+    def __init__(
+        self,
+        cells: Sequence[Cell | WrappedCell],
+        num_outputs: int,
+        dropout_rate: float = 0.0,
+        last_only: bool = False,
+    ) -> None:
+        if not cells:
+            raise ValueError("a StackedModel needs one cell or more, got none")
+        if not 0 <= dropout_rate < 1:
+            raise ValueError(f"dropout_rate must be in [0, 1), got {dropout_rate}")
+        super().__init__()
+        self.cells = nn.ModuleList(cells)
+        self.dropout_rate = dropout_rate
+        self.last_only = last_only
+        self.readout = linear_readout(cells[-1], num_outputs)
+
+    def forward(
+        self,
+        inputs: Tensor,
+        initial_carry: Sequence[Any] | None = None,
+        return_carry: bool = False,
+        train: bool = False,
+    ) -> Any:
+        """Outputs (B, T, C), or (B, C) with ``last_only``; with ``return_carry``, (carry, outputs).
+
+        Args:
+          inputs: (B, T, D).
+          initial_carry: a tuple of each cell's; default: zeros.
+          return_carry: also return those of step T.
+          train: whether to drop.
+        """
+        carries = [None] * len(self.cells) if initial_carry is None else initial_carry
+        hidden, last = inputs, []
+        for layer, (cell, carry) in enumerate(zip(self.cells, carries, strict=True)):
+            if layer:
+                hidden = nn.functional.dropout(hidden, self.dropout_rate, train)
+            hidden, carry = cell(hidden, carry)
+            last.append(carry)
+        outputs = self.readout(state_of(last[-1]) if self.last_only else hidden)
+        return (tuple(last), outputs) if return_carry else outputs
