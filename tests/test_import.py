@@ -28,7 +28,7 @@ ORDER = [
     "bptt",
     "model",
     "sampling diagnostics",
-    "training",
+    "training diagnosis",
 ]
 
 
