@@ -19,7 +19,7 @@ from experiments.common.jobs import Job, train_jobs
 from experiments.common.language import first_prompt, named
 from experiments.common.recipe import load_backend
 from experiments.common.results import Run
-from experiments.common.session import Session, saved_states
+from experiments.common.session import Session, saved_job
 
 COLUMNS = {
     "test loss": "test_loss",
@@ -82,7 +82,9 @@ def generate(config: CharLMConfig) -> None:
     """Print text of the networks in a folder of checkpoints."""
     assert config.load is not None
     try:
-        saved, job, states = saved_states(config.load, "char_lm")
+        experiment, saved, job, snapshots = saved_job(config.load)
+        if experiment != "char_lm":
+            raise ValueError(f"{config.load} is of {experiment}, not of char_lm")
         trained = CharLMConfig.from_json(saved)
         source = trained.corpus(job["settings"])
         if source.hash not in trained.text_hash.split():
@@ -93,8 +95,8 @@ def generate(config: CharLMConfig) -> None:
         cli.fail(str(error).replace("--checkpoint-dir", "--load"))  # as the user calls it
     cli.require_backends([job["backend"]])
     library = load_backend(job["backend"])
-    for seed, state in zip(job["seeds"], states, strict=True):
-        weights = library.weights_of(recipe, state)
+    for seed, snapshot in zip(job["seeds"], snapshots, strict=True):
+        weights = library.weights_of(recipe, snapshot.state)
         drawn = library.sample(
             recipe, weights, first, config.sample, config.temperature, config.seed
         )

@@ -1,5 +1,6 @@
 from . import bptt as bptt
 from . import convert as convert
+from . import diagnosis as diagnosis
 from . import diagnostics as diagnostics
 from . import initializers as initializers
 from . import numpy_rnn as numpy_rnn
@@ -8,6 +9,7 @@ from . import orthogonal as orthogonal
 from . import tasks as tasks
 from . import training as training
 from .cells import VanillaCell as VanillaCell
+from .diagnosis import diagnose as diagnose
 from .model import SequenceModel as SequenceModel
 from .sampling import sample as sample
 from .stacked import StackedModel as StackedModel
@@ -37,6 +39,8 @@ __all__ = [
     "VanillaCell",
     "bptt",
     "convert",
+    "diagnose",
+    "diagnosis",
     "diagnostics",
     "initializers",
     "numpy_rnn",

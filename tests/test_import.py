@@ -28,7 +28,7 @@ ORDER = [
     "bptt",
     "model",
     "stacked sampling diagnostics",
-    "training",
+    "training diagnosis",
 ]
 
 

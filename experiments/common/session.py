@@ -12,14 +12,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
 from experiments.common.checkpoints import Checkpoint, CheckpointFolder
 from experiments.common.events import EventFiles
-from experiments.common.recipe import State
 from experiments.common.records import Progress
 from experiments.common.results import Run, environment, plain, settings_of
-from experiments.common.snapshots import Snapshots, below, pack, pack_run, unpack, unpack_run
+from experiments.common.snapshots import (
+    Snapshot,
+    Snapshots,
+    below,
+    pack,
+    pack_run,
+    unpack,
+    unpack_run,
+)
 
 
 @dataclass(frozen=True)
@@ -54,25 +61,37 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM, which ends a run as Ctrl-C does."""
 
 
-def saved_states(
-    folder: Path, experiment: str
-) -> tuple[dict[str, Any], dict[str, Any], list[State]]:
-    """The configuration, the job and the state of each seed in the newest checkpoint of a folder.
+class SavedJob(NamedTuple):
+    """What a checkpoint says of the job that was in training, or the last one that was.
+
+    Attributes:
+      experiment, config: of the command.
+      job: its method, backend, settings and seeds.
+      snapshots: where each seed was.
+    """
+
+    experiment: str
+    config: dict[str, Any]
+    job: dict[str, Any]
+    snapshots: list[Snapshot]
+
+
+def saved_job(folder: Path) -> SavedJob:
+    """The job in the newest checkpoint of a folder.
 
     Raises:
-      ValueError: there is none, it cannot be read, or it is of another experiment.
+      ValueError: there is none, it cannot be read, or it holds no weights.
     """
     checkpoints = CheckpointFolder(folder, to_resume=True)
     try:
         _, (state, records, progress) = checkpoints.load()
     finally:
         checkpoints.release()
-    if progress["experiment"] != experiment:
-        raise ValueError(f"{folder} is of {progress['experiment']}, not of {experiment}")
     if progress["job"] is None:
         raise ValueError(f"{folder} holds no weights")
     snapshots = unpack(state, below("current", records), progress["snapshots"])
-    return progress["config"], progress["job"], [latest.state for latest, _ in snapshots]
+    latest = [snapshot for snapshot, _ in snapshots]
+    return SavedJob(progress["experiment"], progress["config"], progress["job"], latest)
 
 
 class Session:

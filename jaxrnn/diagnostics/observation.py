@@ -28,11 +28,13 @@ class Observation(NamedTuple):
       gradients: ∂L/∂params, like ``variables["params"]``.
       layers: each recurrent layer by the path of its cell's parameters; where a cell is run again,
         with "#2", "#3", … behind it.
+      outputs: the model's.
     """
 
     loss: Any
     gradients: Any
     layers: dict[str, LayerObservation]
+    outputs: Any
 
 
 def observe(
@@ -63,7 +65,7 @@ def observe(
         raise ValueError(f"batch must be (inputs, targets), got {jax.tree.structure(batch)}")
     inputs, targets = batch
 
-    def observed(params: Any, eps: Any) -> tuple[Any, Probe]:
+    def observed(params: Any, eps: Any) -> tuple[Any, Probe, Any]:
         probe = Probe(eps)
         with nn.intercept_methods(probe.intercept):
             outputs = model.apply({**variables, "params": params}, inputs)
@@ -72,10 +74,10 @@ def observe(
         _check_real("the loss", value)
         if value.shape != ():
             raise ValueError(f"the loss must be a scalar, got shape {value.shape}")
-        return value, probe
+        return value, probe, outputs
 
-    loss, (gradients, by_eps), saw = _differentiate(observed, (0, 1), variables)
-    return Observation(loss, gradients, _layers(saw, by_eps))
+    loss, (gradients, by_eps), (saw, outputs) = _differentiate(observed, (0, 1), variables)
+    return Observation(loss, gradients, _layers(saw, by_eps), outputs)
 
 
 def observe_memory(
@@ -103,20 +105,22 @@ def observe_memory(
       ValueError: as in ``observe``.
     """
 
-    def observed(params: Any, eps: Any) -> tuple[Any, Probe]:
+    def observed(params: Any, eps: Any) -> tuple[Any, Probe, None]:
         probe = Probe(eps, key)
         with nn.intercept_methods(probe.intercept):
             model.apply({**variables, "params": params}, inputs)
-        return sum(probe.signals), probe
+        return sum(probe.signals), probe, None
 
-    _, (by_eps,), saw = _differentiate(observed, (1,), variables)
+    _, (by_eps,), (saw, _) = _differentiate(observed, (1,), variables)
     return _layers(saw, by_eps)
 
 
 def _differentiate(
-    observed: Callable[[Any, Any], tuple[Any, Probe]], wanted: tuple[int, ...], variables: Any
-) -> tuple[Any, Any, Any]:
-    """L, its gradients by what is ``wanted`` of (params, ε), and what the probe saw.
+    observed: Callable[[Any, Any], tuple[Any, Probe, Any]],
+    wanted: tuple[int, ...],
+    variables: Any,
+) -> tuple[Any, Any, tuple[dict[str, LayerObservation], Any]]:
+    """L, its gradients by what is ``wanted`` of (params, ε), what the probe saw, and the outputs.
 
     ``observed`` takes ε = None once, to say which there are.
     """
@@ -126,13 +130,13 @@ def _differentiate(
     modules: set[str] = set()
 
     def used(params: Any) -> dict[str, Any]:
-        _, probe = observed(params, None)
+        _, probe, _ = observed(params, None)
         modules.update(probe.modules)
         return probe.used
 
     def seen(params: Any, eps: Any) -> tuple[Any, Any]:
-        value, probe = observed(params, eps)
-        return value, probe.layers
+        value, probe, outputs = observed(params, eps)
+        return value, (probe.layers, outputs)
 
     shapes = jax.eval_shape(used, params)
     if not shapes:

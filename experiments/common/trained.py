@@ -1,0 +1,56 @@
+"""What a results.json or a checkpoint was trained on: recipes from configurations as JSON has them.
+
+Experiments on the copy task say in a run's settings which of its options they changed.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from experiments.adding_task import AddingTaskConfig
+from experiments.char_lm_config import CharLMConfig
+from experiments.common.recipe import Recipe
+from experiments.copy_task import CopyTaskConfig
+
+COPY_TASKS = ("copy_task", "retractions", "gradient_spikes")
+KNOWN = (*COPY_TASKS, "adding_task", "char_lm")
+
+
+def recipe_of(
+    experiment: str, config: Mapping[str, Any], method: str, settings: Mapping[str, Any]
+) -> Recipe:
+    """How a run was trained.
+
+    Args:
+      experiment: its name.
+      config: of the command.
+      method, settings: of the run.
+
+    Raises:
+      ValueError: an experiment that trains nothing to be examined, or settings that it does not
+        have.
+    """
+    if experiment not in KNOWN:
+        raise ValueError(f"experiment must be one of {', '.join(KNOWN)}, got {experiment}")
+    try:
+        if experiment == "char_lm":
+            return CharLMConfig.from_json(dict(config)).recipe(method, dict(settings))
+        if experiment == "adding_task":
+            return _from_json(AddingTaskConfig, config).recipe(method, dict(settings))
+        methods = ("vanilla", "orthogonal_init", "qr")
+        changed = _from_json(CopyTaskConfig, {**config, **settings})
+        return changed.recipe(method if method in methods else "qr")
+    except (TypeError, KeyError) as error:
+        raise ValueError(f"not a configuration of {experiment}: {error}") from None
+
+
+def _from_json(config_class: Any, fields: Mapping[str, Any]) -> Any:
+    """A configuration from those of its fields that are there."""
+    known = {field.name for field in dataclasses.fields(config_class)} - {"out", "session"}
+    return config_class(
+        **{
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in fields.items()
+            if name in known
+        }
+    )

@@ -1,0 +1,196 @@
+"""What is wrong with a run, why, and what to try first.
+
+    python -m experiments.doctor --results figures/copy_task/results.json
+    python -m experiments.doctor --checkpoint DIR
+
+A results.json tells what the loss did; a checkpoint (--checkpoint-dir of an experiment) holds the
+network itself, which is measured on fresh sequences of its task. TROUBLESHOOTING.md explains the
+conditions and shows what each remedy was measured to do.
+"""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.table import Table
+
+from experiments.common import cli, report
+from experiments.common.recipe import Recipe, load_backend
+from experiments.common.results import NotWritten, plain, write_atomically
+from experiments.common.session import SavedJob, saved_job
+from experiments.common.trained import recipe_of
+from jaxrnn.diagnosis import Finding, Report, how, read_history
+from jaxrnn.text import CharacterTask
+
+SEQUENCES = 32  # that a network is examined on
+SHOWN_REMEDIES = 3
+
+
+@dataclass(frozen=True)
+class DoctorConfig:
+    """Examine a run: its conditions, their likely causes, and first aid."""
+
+    results: Path | None = None
+    """A results.json of an experiment that trains."""
+    checkpoint: Path | None = None
+    """A folder of checkpoints, whose networks are examined."""
+    json: Path | None = None
+    """File to write all findings and numbers to."""
+
+    def __post_init__(self) -> None:
+        if (self.results is None) == (self.checkpoint is None):
+            raise ValueError("one of --results and --checkpoint is needed, and not both")
+
+
+@dataclass(frozen=True)
+class Examined:
+    """A run and what was found.
+
+    Attributes:
+      name: its method, what is special about it, and its seed.
+      findings: none where it is healthy.
+      report: of the network, where there is one.
+    """
+
+    name: str
+    findings: Sequence[Finding]
+    report: Report | None = None
+
+
+def examine_results(path: Path) -> list[Examined]:
+    """Every run of a results.json that has a history.
+
+    Raises:
+      ValueError: it cannot be read, is of another schema, or no run has a history.
+    """
+    try:
+        results = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror}") from None
+    except ValueError:  # neither UTF-8 nor JSON
+        raise ValueError(f"{path} is not JSON") from None
+    missing = {"experiment", "config", "runs"} - set(results if isinstance(results, dict) else ())
+    if missing or not isinstance(results["runs"], list):
+        raise ValueError(f"{path} is no results.json: {', '.join(sorted(missing)) or 'runs'}")
+    runs = [run for run in results["runs"] if isinstance(run, dict) and run.get("history")]
+    trained = [run for run in runs if "val_loss" in run["history"]]
+    if not trained:
+        raise ValueError(f"{path} has no run with a history of losses: nothing to examine")
+    found = []
+    for run in trained:
+        try:
+            method, settings, seed = run["method"], run["settings"], run["seed"]
+            recipe = recipe_of(results["experiment"], results["config"], method, settings)
+            findings = read_history(run, recipe.task.baseline)
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise ValueError(f"{path} is no results.json: {error}") from None
+        found.append(Examined(_name(method, settings, seed), findings))
+    return found
+
+
+def examine_checkpoint(saved: SavedJob) -> list[Examined]:
+    """The network and the history of each seed."""
+    job, found = saved.job, []
+    recipe = recipe_of(saved.experiment, saved.config, job["method"], job["settings"])
+    for seed, snapshot in zip(job["seeds"], saved.snapshots, strict=True):
+        weights = load_backend(job["backend"]).weights_of(recipe, snapshot.state)
+        run = plain(dataclasses.asdict(snapshot.record.finish()))
+        examined = examine_network(recipe, weights, seed, run)
+        found.append(Examined(_name(job["method"], job["settings"], seed), *examined))
+    return found
+
+
+def examine_network(
+    recipe: Recipe, weights: Any, seed: int, run: dict[str, Any]
+) -> tuple[Sequence[Finding], Report]:
+    """What ``jaxrnn.diagnose`` finds on sequences that the network has not seen."""
+    import jax
+    import optax
+
+    import jaxrnn
+
+    task = recipe.task
+    rng = np.random.default_rng([seed, 4])  # 0 to 3 are those of training
+    inputs, targets = task.sample(rng, SEQUENCES)
+
+    def squared_error(outputs: jax.Array, targets: jax.Array) -> jax.Array:
+        return ((outputs[..., 0] - targets) ** 2).mean()
+
+    def cross_entropy(logits: jax.Array, classes: jax.Array) -> jax.Array:
+        return optax.softmax_cross_entropy_with_integer_labels(logits, classes).mean()
+
+    if not recipe.is_regression:
+        inputs = np.eye(task.num_inputs, dtype=np.float32)[inputs]
+    found = jaxrnn.diagnose(
+        load_backend("jax").build_model(recipe),
+        {"params": jaxrnn.convert.from_weights(weights)},
+        (inputs, targets),
+        squared_error if recipe.is_regression else cross_entropy,
+        history=run if run["history"].get("val_loss") else None,
+        baseline=task.baseline,
+    )
+    return found.findings, found
+
+
+def _name(method: str, settings: dict[str, Any], seed: int) -> str:
+    special = [f"{name} {value}" for name, value in settings.items()]
+    return ", ".join([method, *special, f"seed {seed}"])
+
+
+def print_findings(examined: Sequence[Examined]) -> None:
+    """A row for each run and finding."""
+    table = Table(title="Findings", title_justify="left")
+    for heading in ("run", "condition", "likely cause", "first aid"):
+        table.add_column(heading)
+    for one in examined:
+        if not one.findings:
+            table.add_row(one.name, "healthy")
+        for finding in one.findings:
+            aid = "\n".join(f"{name}: {how(name)}" for name in finding.first_aid[:SHOWN_REMEDIES])
+            table.add_row(one.name, finding.condition, finding.cause, aid)
+    report.console.print(table)
+
+
+def as_json(examined: Sequence[Examined]) -> list[dict[str, Any]]:
+    """For machines: each run's conditions, findings, and all that was measured."""
+    return [
+        {
+            "run": one.name,
+            "conditions": list(dict.fromkeys(f.condition for f in one.findings)) or ["healthy"],
+            "findings": [plain(vars(finding)) for finding in one.findings],
+            "report": one.report.to_json() if one.report else None,
+        }
+        for one in examined
+    ]
+
+
+def execute(config: DoctorConfig) -> None:
+    """Examine, print, and write."""
+    try:
+        if config.results is not None:
+            examined = examine_results(config.results)
+        else:
+            assert config.checkpoint is not None
+            saved = saved_job(config.checkpoint)
+            cli.require_backends(list(dict.fromkeys(["jax", saved.job["backend"]])), devices=1)
+            examined = examine_checkpoint(saved)
+    except ValueError as error:
+        # As the user calls them.
+        option = "--results" if config.results is not None else "--checkpoint"
+        cli.fail(f"{option}: {str(error).replace('--checkpoint-dir ', '')}")
+    print_findings(examined)
+    if config.json is not None:
+        text = json.dumps(as_json(examined), indent=1, allow_nan=False)
+        try:
+            write_atomically(config.json, lambda path: path.write_text(text + "\n"))
+        except NotWritten as error:
+            cli.fail(f"--json: {error}")
+        report.print_written(config.json.parent, [config.json.name])
+
+
+if __name__ == "__main__":
+    cli.run(DoctorConfig, execute)

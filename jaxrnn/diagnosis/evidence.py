@@ -1,0 +1,241 @@
+"""What is measured of a model on one batch, by two gradients and one forward pass.
+
+    m_t = ‖∂<v, h_T>/∂h_t‖     how much of h_t is still in h_T; v a random direction of length 1
+    p_t = ‖∂L/∂h_t‖            what the loss sends back to h_t
+
+of every recurrent layer (``observe_memory``, ``observe``), with the shares of saturated and of dead
+units, the singular values of its recurrent kernels, and how much early inputs move the outputs
+(jaxrnn/diagnosis/early.py).
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array
+
+from jaxrnn import diagnostics
+from jaxrnn.diagnosis.checks import LossFunction
+from jaxrnn.diagnosis.early import Exchange, early_share, plan_exchange
+from jaxrnn.diagnostics import LayerObservation, Observation
+from jaxrnn.paths import is_recurrent_kernel, named_leaves
+
+HORIZON_FACTOR = 100.0  # of change, beyond which a gradient is not usable
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A recurrent kernel: spectral radius, and singular values from the largest down."""
+
+    spectral_radius: float
+    singular_values: tuple[float, ...]
+
+    @property
+    def spectral_norm(self) -> float:
+        """The largest singular value."""
+        return self.singular_values[0]
+
+
+@dataclass(frozen=True)
+class LayerEvidence:
+    """One recurrent layer, in the order in which it runs its steps.
+
+    Attributes:
+      cell: the name of the cell's class.
+      activation: phi by its name; None: not known.
+      steps: T.
+      units: N of the state that it emits.
+      memory: m_0 … m_T, in units of m_T.
+      gradient: p_0 … p_T.
+      memory_rate: the factor by which m changes per step further back, fitted; NaN: m vanishes
+        within a step.
+      horizon: steps back until m has changed by more than a factor of 100; T: never.
+      saturated: share of tanh's values beyond ±0.95; NaN: the cell has none.
+      dead: share of units that are the same number at all steps and in all sequences.
+      first_not_finite: the step t of the first h_t with NaN or Inf; None: there is none.
+      kernels: its recurrent kernels by their paths.
+    """
+
+    cell: str
+    activation: str | None
+    steps: int
+    units: int
+    memory: tuple[float, ...]
+    gradient: tuple[float, ...]
+    memory_rate: float
+    horizon: int
+    saturated: float
+    dead: float
+    first_not_finite: int | None
+    kernels: dict[str, Kernel]
+
+    @property
+    def memory_left(self) -> float:
+        """m_0: what is left of the signal at the start."""
+        return self.memory[0]
+
+    @property
+    def memory_largest(self) -> float:
+        """The largest m_t."""
+        return max(self.memory)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All that was measured.
+
+    Attributes:
+      loss: L.
+      gradient_norm: of all parameters together.
+      early_share: s of jaxrnn/diagnosis/early.py; NaN: there is nothing to exchange.
+      not_finite: the first of inputs, parameters, states, outputs, loss and gradients with NaN or
+        Inf, by name; None: there is none.
+      layers: by the path of their cell's parameters.
+    """
+
+    loss: float
+    gradient_norm: float
+    early_share: float
+    not_finite: str | None
+    layers: dict[str, LayerEvidence]
+
+
+def measure(
+    model: nn.Module,
+    variables: Any,
+    batch: Any,
+    loss_fn: LossFunction,
+    key: Array,
+    shapes: Observation,
+) -> Evidence:
+    """Measure a model; ``shapes`` are those that ``checks.check`` found."""
+    exchange = plan_exchange(batch[0], shapes.layers)
+
+    @jax.jit
+    def numbers(variables: Any, batch: Any, key: Array) -> Any:
+        return _numbers(model, variables, batch, loss_fn, key, exchange)
+
+    return _evidence(jax.device_get(numbers(variables, batch, key)), shapes)
+
+
+def _numbers(
+    model: nn.Module,
+    variables: Any,
+    batch: Any,
+    loss_fn: LossFunction,
+    key: Array,
+    exchange: Exchange,
+) -> dict[str, Any]:
+    """All arrays that are small: norms, shares and singular values."""
+    inputs = batch[0]
+    direction, order = jax.random.split(key)
+    seen = diagnostics.observe(model, variables, batch, loss_fn)
+    memory = diagnostics.observe_memory(model, variables, inputs, direction)
+    kernels = {
+        path: leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32))
+        for path, leaf in named_leaves(variables["params"])
+        if is_recurrent_kernel(path, leaf) and leaf.ndim == 2
+    }
+    return {
+        "loss": seen.loss,
+        "gradients": diagnostics.gradient_norms(seen.gradients),
+        "early_share": early_share(model, variables, inputs, seen.outputs, exchange, order),
+        "layers": {
+            path: _layer_numbers(layer, memory[path]) for path, layer in seen.layers.items()
+        },
+        "kernels": {
+            path: (diagnostics.spectral_radius(W), jnp.linalg.svd(W, compute_uv=False))
+            for path, W in kernels.items()
+        },
+        "finite": {
+            "inputs": _finite_leaves(inputs),
+            "params": _finite_leaves(variables["params"]),
+            "outputs": _finite_leaves(seen.outputs),
+        },
+    }
+
+
+def _layer_numbers(layer: LayerObservation, remembered: LayerObservation) -> dict[str, Array]:
+    memory = diagnostics.gradient_profile(remembered)
+    memory = memory / memory[-1]
+    states = _real_leaves(layer.states)
+    finite = [jnp.isfinite(h).all(axis=tuple(range(1, h.ndim))) for h in states]
+    return {
+        "memory": memory,
+        "gradient": diagnostics.gradient_profile(layer),
+        "memory_rate": jnp.exp(diagnostics.decay_rate(memory)),
+        "horizon": diagnostics.usable_horizon(memory, HORIZON_FACTOR).horizon,
+        "saturated": diagnostics.layer_saturation(layer),
+        # Of an LSTM's (c, h) the larger: what is not emitted is as good as dead.
+        "dead": jnp.stack([diagnostics.dead_share(h) for h in states if h.ndim > 1]).max(),
+        "finite": jnp.stack(finite).all(0),
+    }
+
+
+def _real_leaves(tree: Any) -> list[Array]:
+    return [h for h in jax.tree.leaves(tree) if jnp.issubdtype(jnp.result_type(h), jnp.floating)]
+
+
+def _finite_leaves(tree: Any) -> dict[str, Array]:
+    return {path: jnp.isfinite(leaf).all() for path, leaf in named_leaves(tree)}
+
+
+def _evidence(numbers: dict[str, Any], shapes: Observation) -> Evidence:
+    """Plain Python numbers."""
+    kernels = {
+        path: Kernel(float(radius), tuple(map(float, sigma)))
+        for path, (radius, sigma) in numbers["kernels"].items()
+    }
+    layers = {}
+    for path, seen in numbers["layers"].items():
+        states = jax.tree.leaves(shapes.layers[path].states)[-1]
+        cell = path.partition("#")[0]
+        finite = seen["finite"]
+        layers[path] = LayerEvidence(
+            cell=shapes.layers[path].cell,
+            activation=shapes.layers[path].activation,
+            steps=len(finite) - 1,
+            units=states.shape[-1],
+            memory=tuple(map(float, seen["memory"])),
+            gradient=tuple(map(float, seen["gradient"])),
+            memory_rate=float(seen["memory_rate"]),
+            horizon=int(seen["horizon"]),
+            saturated=float(seen["saturated"]),
+            dead=float(seen["dead"]),
+            first_not_finite=None if finite.all() else int(finite.argmin()),
+            kernels={name: W for name, W in kernels.items() if name.startswith(f"{cell}/")},
+        )
+    norms = [float(norm) for norm in numbers["gradients"].values()]
+    return Evidence(
+        loss=float(numbers["loss"]),
+        gradient_norm=math.hypot(*norms),
+        early_share=float(numbers["early_share"]),
+        not_finite=_first_not_finite(numbers, layers),
+        layers=layers,
+    )
+
+
+def _first_not_finite(numbers: dict[str, Any], layers: dict[str, LayerEvidence]) -> str | None:
+    """In the order in which a forward pass and its gradient come by."""
+    finite = numbers["finite"]
+    for path, is_finite in finite["inputs"].items():
+        if not is_finite:
+            return f"inputs {path}".rstrip()
+    for path, is_finite in finite["params"].items():
+        if not is_finite:
+            return f"parameter {path}"
+    for path, layer in layers.items():
+        if layer.first_not_finite is not None:
+            return f"h_{layer.first_not_finite} of {path}"
+    for path, is_finite in finite["outputs"].items():
+        if not is_finite:
+            return f"outputs {path}".rstrip()
+    if not math.isfinite(numbers["loss"]):
+        return "the loss"
+    for path, norm in numbers["gradients"].items():
+        if not math.isfinite(norm):
+            return f"the gradient of {path}"
+    return None

@@ -1,0 +1,44 @@
+"""One thing that is wrong, where, why, and what to do about it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from jaxrnn.diagnosis.first_aid import FIRST_AID
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One condition.
+
+    Attributes:
+      condition: a key of ``FIRST_AID``.
+      layer: the path of the layer's cell; None: the whole model, or a run.
+      cause: the likely one, with the numbers that speak for it.
+      numbers: those by name.
+      first_aid: names of remedies, the most promising first.
+    """
+
+    condition: str
+    layer: str | None
+    cause: str
+    numbers: Mapping[str, Any]
+    first_aid: tuple[str, ...]
+
+
+class _Known(dict):
+    """Numbers for a text; one that could not be measured reads "?"."""
+
+    def __missing__(self, name: str) -> "_Unknown":
+        return _Unknown()
+
+
+class _Unknown:
+    def __format__(self, spec: str) -> str:
+        return "?"
+
+
+def finding(condition: str, layer: str | None, **numbers: Any) -> Finding:
+    """A finding, with its cause and first aid from the table."""
+    aid = FIRST_AID[condition]
+    return Finding(condition, layer, aid.cause.format_map(_Known(numbers)), numbers, aid.remedies)

@@ -1,0 +1,142 @@
+"""One table: what each condition usually comes from, and what helps, the most promising first.
+
+Everything that speaks of remedies is read off here: reports, the doctor, TROUBLESHOOTING.md.
+"""
+
+from typing import NamedTuple
+
+
+class Aid(NamedTuple):
+    """What is known of a condition.
+
+    Attributes:
+      symptom: what one sees, in a line.
+      cause: what it usually comes from; numbers of a finding go into the braces.
+      remedies: names in ``REMEDIES``, pairs joined by "+", in order of promise.
+    """
+
+    symptom: str
+    cause: str
+    remedies: tuple[str, ...]
+
+
+# Name → how to do it here. optax, nn (flax.linen) and names of jaxrnn as they are.
+REMEDIES: dict[str, str] = {
+    "gru": "SequenceModel(nn.GRUCell(N), C)",
+    "lstm": "SequenceModel(nn.OptimizedLSTMCell(N), C), its hf/bias at ln T at first",
+    "skip": "SkipCell(cell, steps=k): h_{t-k} goes into h_t",
+    "leaky": "LeakyCell(cell, rate=1/k): units that forget over k steps",
+    "relu": 'VanillaCell(N, "relu")',
+    "leaky_relu": 'VanillaCell(N, "leaky_relu")',
+    "modrelu": 'VanillaCell(N, "modrelu")',
+    "identity_init": "recurrent_kernel_init=initializers.identity()",
+    "scaled_identity_init": "recurrent_kernel_init=initializers.identity(0.01)",
+    "orthogonal_init": "recurrent_kernel_init=initializers.orthogonal()",
+    "henaff_init": "recurrent_kernel_init=initializers.henaff()",
+    "small_inputs": "kernel_init=initializers.normal(0.001)",
+    "clip_norm": "optax.clip_by_global_norm(1.0) first in the chain",
+    "clip_value": "optax.clip(1.0) first in the chain",
+    "clip_adaptive": "optax.adaptive_grad_clip(0.01) first in the chain",
+    "lower_rate": "a learning rate ten times lower",
+    "higher_rate": "a learning rate three times higher",
+    "warm_up": "optax.linear_schedule(0.0, lr, 1000) as the learning rate",
+    "adam": "optax.adam(lr)",
+    "sgd": "optax.sgd(lr)",
+    "momentum": "optax.sgd(lr, momentum=0.9)",
+    "rmsprop": "optax.rmsprop(lr)",
+    "truncated_bptt": "TruncatedCell(cell, steps=k): gradients over k steps at most",
+    "growing_length": "train on short sequences first, then on longer ones",
+    "projection": "project_recurrent() last in the chain",
+    "gru_projected": 'nn.GRUCell with project_recurrent(where="hn/kernel")',
+    "lstm_projected": 'nn.OptimizedLSTMCell with project_recurrent(where="h[ifgo]/kernel")',
+    "irnn": 'VanillaCell(N, "relu", kernel_init=initializers.normal(0.001), '
+    "recurrent_kernel_init=initializers.identity())",
+    "henaff_modrelu": 'VanillaCell(N, "modrelu", recurrent_kernel_init=initializers.henaff())',
+    "projection_modrelu": 'VanillaCell(N, "modrelu") with project_recurrent() last in the chain',
+}
+
+FIRST_AID: dict[str, Aid] = {
+    "vanishing": Aid(
+        "gradients do not reach the start of a sequence",
+        "of a signal at the end {memory_left:.1e} is left {steps} steps before (a factor of "
+        "{memory_rate:.2f} a step; the recurrent kernel's spectral radius is "
+        "{spectral_radius:.2f}): W_hh times phi' shrinks what it carries",
+        (
+            *("irnn", "henaff_modrelu", "projection_modrelu", "lstm", "gru", "skip", "leaky"),
+            *("orthogonal_init", "relu+identity_init", "leaky_relu"),
+        ),
+    ),
+    "exploding": Aid(
+        "gradients grow on their way back, the loss jumps",
+        "a signal at the end has grown {memory_largest:.1e}-fold within {steps} steps back (a "
+        "factor of {memory_rate:.2f} a step; the recurrent kernel's spectral radius is "
+        "{spectral_radius:.2f}): W_hh stretches what it carries, and in a tanh network that is "
+        "chaos",
+        (
+            *("projection", "orthogonal_init", "clip_norm", "clip_adaptive", "lower_rate"),
+            *("scaled_identity_init", "gru", "lstm", "clip_value", "adam", "truncated_bptt"),
+            *("small_inputs", "growing_length", "warm_up"),
+        ),
+    ),
+    "saturated": Aid(
+        "states sit at ±1, where tanh passes no gradient",
+        "{share:.0%} of tanh's values lie beyond ±0.95, where less than a tenth of a gradient gets "
+        "through: the inputs, their weights or W_hh (spectral norm {spectral_norm:.3g}) are too "
+        "large",
+        ("small_inputs", "orthogonal_init", "projection", "lower_rate", "relu", "modrelu"),
+    ),
+    "dead_units": Aid(
+        "units are the same number at all steps, whatever comes in",
+        "{share:.0%} of {units} units never change: biases or input weights hold them below zero, "
+        "where ReLU passes nothing, or far beyond where tanh turns",
+        ("leaky_relu", "small_inputs", "identity_init", "lower_rate", "gru", "warm_up"),
+    ),
+    "non_finite": Aid(
+        "NaN or Inf",
+        "the first place with NaN or Inf is {place}: a step that was too long, an overflow, or "
+        "data that had it",
+        ("clip_norm", "lower_rate", "orthogonal_init", "projection", "adam", "warm_up"),
+    ),
+    "short_memory": Aid(
+        "only recent inputs move the output",
+        "exchanging the first half of {steps} steps moves the last outputs by {early_share:.1e} of "
+        "what exchanging all does: early inputs are forgotten, or what is kept is not read (no "
+        "illness where the loss asks for recent inputs only)",
+        ("lstm", "gru", "skip", "leaky", "irnn", "henaff_modrelu", "projection_modrelu"),
+    ),
+    "stuck_at_baseline": Aid(
+        "the loss stays where an answer without memory is",
+        "after {epochs} epochs the best loss is {best:.3g}, {of_baseline:.0%} of the baseline "
+        "{baseline:.3g}: nothing that needs memory was learnt",
+        (
+            *("projection", "irnn", "henaff_modrelu", "lstm", "gru", "skip", "higher_rate"),
+            *("growing_length", "orthogonal_init"),
+        ),
+    ),
+    "unstable": Aid(
+        "the loss jumps, the run restarts or diverges",
+        "{what}",
+        (
+            *("clip_norm", "lower_rate", "adam", "clip_adaptive", "projection", "warm_up"),
+            *("clip_value", "scaled_identity_init", "truncated_bptt", "growing_length"),
+        ),
+    ),
+    "crawling": Aid(
+        "the loss falls steadily, but far too slowly",
+        "in the last third of {epochs} epochs the loss fell from {before:.3g} to {last:.3g}; at "
+        "this rate half the baseline is {budgets:.1f} times the whole run away",
+        ("higher_rate", "adam", "orthogonal_init+higher_rate", "gru", "lstm", "projection"),
+    ),
+}
+
+
+def how(remedy: str) -> str:
+    """What to do for a remedy, or for a pair of them.
+
+    Raises:
+      ValueError: an unknown name.
+    """
+    names = remedy.split("+")
+    if unknown := [name for name in names if name not in REMEDIES]:
+        raise ValueError(f"remedies are {', '.join(REMEDIES)}, got {', '.join(unknown)}")
+    return "; ".join(REMEDIES[name] for name in names)

@@ -1,0 +1,71 @@
+"""The networks that diagnose is calibrated on and judged by: labels, and that they are frozen."""
+
+import hashlib
+
+import jax
+import numpy as np
+import pytest
+
+from experiments import doctor_calibration_set, doctor_held_out
+from experiments.common.results import ROOT
+from experiments.doctor_networks import BESIDE, CLASSES, Network, check_names
+
+# Of the sources that make the held-out networks, from before any threshold was chosen.
+FROZEN = "f73c724b90e7bfc329df46dd58056f87077c03a7dc06cb19a71de5b266eeb91a"
+SETS = {"calibration": doctor_calibration_set, "held out": doctor_held_out}
+
+
+def test_the_held_out_networks_are_those_from_before_any_threshold_was_chosen():
+    sources = ("doctor_networks.py", "doctor_held_out.py")
+    text = b"".join((ROOT / "experiments" / name).read_bytes() for name in sources)
+    assert hashlib.sha256(text).hexdigest() == FROZEN
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_there_are_enough_networks_of_each_label(name):
+    networks = SETS[name].NETWORKS
+    assert len(networks) >= 40
+    labels = [network.label for network in networks]
+    assert set(labels) == set(BESIDE)
+    assert min(map(labels.count, BESIDE)) >= 5
+    assert labels.count("healthy") >= len(networks) / 3
+
+
+def test_no_held_out_network_is_in_the_calibration_set():
+    names = [{network.name for network in part.NETWORKS} for part in SETS.values()]
+    assert not names[0] & names[1]
+
+
+def test_what_a_label_excludes():
+    networks = {n.name: n for part in SETS.values() for n in part.NETWORKS}
+    assert networks["cycle"].excluded == set(BESIDE) - {"healthy"}
+    assert networks["two forgetful layers"].excluded == set(BESIDE) - {"vanishing", "short_memory"}
+    assert networks["gain 3.0 60"].excluded == set(BESIDE) - {"exploding", "saturated"}
+
+
+def test_parameters_are_the_same_every_time_and_changed_as_said():
+    network = next(n for n in doctor_held_out.NETWORKS if n.name == "a dead upper layer")
+    first, second = network.variables(), network.variables()
+    jax.tree.map(np.testing.assert_array_equal, first, second)
+    bias = np.asarray(first["params"]["cells_1"]["i"]["bias"])
+    np.testing.assert_array_equal(bias, np.where(np.arange(20) < 18, -20.0, 0.0))
+    W = np.asarray(first["params"]["cells_0"]["h"]["kernel"])
+    np.testing.assert_allclose(W.T @ W, 0.81 * np.eye(24), atol=1e-5)
+
+
+def test_batches_ask_for_the_class_of_the_first_step():
+    network = doctor_held_out.NETWORKS[0]
+    inputs, classes = network.batch(np.random.default_rng(0), 3, 5)
+    assert inputs.shape == (3, 5, network.length, CLASSES + 2)
+    np.testing.assert_array_equal(inputs[..., 0, :CLASSES].argmax(-1), classes)
+    assert not inputs[..., 1:, :CLASSES].any()
+    assert abs(inputs[..., CLASSES:].std() - network.noise) < 0.05
+
+
+def test_a_change_that_finds_no_parameter_and_a_name_given_twice_are_refused():
+    model = doctor_held_out.NETWORKS[0].model
+    lost = Network("lost", "", "healthy", model, 5, {"hx/kernel": lambda rng, old: old})
+    with pytest.raises(ValueError, match="lost has no parameter …hx/kernel, only params/cell"):
+        lost.variables()
+    with pytest.raises(ValueError, match="got twice lost"):
+        check_names([lost, lost])
