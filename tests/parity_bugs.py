@@ -267,8 +267,10 @@ def transposed_conversion(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def tenth_of_the_rate(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Adam at a tenth of the rate that was asked for."""
-    adam = torch_ref.optimizers.adam
+    """A tenth of the rate that was asked for."""
+    right = torch_ref.optimizers.optimizer
     monkeypatch.setattr(
-        torch_ref.optimizers, "adam", lambda model, lr, recurrent_lr=None: adam(model, lr / 10)
+        torch_ref.optimizers,
+        "optimizer",
+        lambda name, model, lr, recurrent_lr=None: right(name, model, lr / 10),
     )

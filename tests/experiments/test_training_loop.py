@@ -166,8 +166,9 @@ def test_the_test_set_is_measured_once_in_parts_of_equal_weight_a_sequence():
 TEXT = CharacterTask(Text("to be or not to be, " * 60), seq_len=6, streams=5)
 
 
-@pytest.mark.parametrize("backend", ["torch", "jax"])
-@pytest.mark.parametrize("task", [AddingTask(6), TEXT], ids=["adding", "streams"])
+@pytest.mark.parametrize(
+    ("backend", "task"), [("torch", AddingTask(6)), ("torch", TEXT), ("jax", TEXT)]
+)
 def test_sequences_that_grow_are_gone_on_with_bit_for_bit(backend, task):
     """From the middle of the second epoch; the sequences have 2, 4, 6 and 6 steps in the four."""
     recipe = dataclasses.replace(RECIPE, task=task, lr=1e-2, optimizer="momentum", warmup_steps=9)
