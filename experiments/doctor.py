@@ -24,7 +24,6 @@ from experiments.common.results import NotWritten, plain, write_atomically
 from experiments.common.session import SavedJob, saved_job
 from experiments.common.trained import recipe_of
 from jaxrnn.diagnosis import Finding, Report, how, read_history
-from jaxrnn.text import CharacterTask
 
 SEQUENCES = 32  # that a network is examined on
 SHOWN_REMEDIES = 3
@@ -41,22 +40,20 @@ class DoctorConfig:
     json: Path | None = None
     """File to write all findings and numbers to."""
 
-    def __post_init__(self) -> None:
-        if (self.results is None) == (self.checkpoint is None):
-            raise ValueError("one of --results and --checkpoint is needed, and not both")
-
 
 @dataclass(frozen=True)
 class Examined:
     """A run and what was found.
 
     Attributes:
-      name: its method, what is special about it, and its seed.
+      name: its method, and what is special about it.
+      seed: its own.
       findings: none where it is healthy.
       report: of the network, where there is one.
     """
 
     name: str
+    seed: int
     findings: Sequence[Finding]
     report: Report | None = None
 
@@ -88,7 +85,7 @@ def examine_results(path: Path) -> list[Examined]:
             findings = read_history(run, recipe.task.baseline)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise ValueError(f"{path} is no results.json: {error}") from None
-        found.append(Examined(_name(method, settings, seed), findings))
+        found.append(Examined(_name(method, settings), seed, findings))
     return found
 
 
@@ -100,7 +97,7 @@ def examine_checkpoint(saved: SavedJob) -> list[Examined]:
         weights = load_backend(job["backend"]).weights_of(recipe, snapshot.state)
         run = plain(dataclasses.asdict(snapshot.record.finish()))
         examined = examine_network(recipe, weights, seed, run)
-        found.append(Examined(_name(job["method"], job["settings"], seed), *examined))
+        found.append(Examined(_name(job["method"], job["settings"]), seed, *examined))
     return found
 
 
@@ -136,23 +133,35 @@ def examine_network(
     return found.findings, found
 
 
-def _name(method: str, settings: dict[str, Any], seed: int) -> str:
-    special = [f"{name} {value}" for name, value in settings.items()]
-    return ", ".join([method, *special, f"seed {seed}"])
+def _name(method: str, settings: dict[str, Any]) -> str:
+    return ", ".join([method, *(f"{name} {value}" for name, value in settings.items())])
 
 
 def print_findings(examined: Sequence[Examined]) -> None:
-    """A row for each run and finding."""
+    """A row for each condition of a run, with the numbers of the first seed that has it."""
     table = Table(title="Findings", title_justify="left")
     for heading in ("run", "condition", "likely cause", "first aid"):
         table.add_column(heading)
+    rows: dict[tuple[str, str], list[tuple[int, Finding | None]]] = {}
     for one in examined:
-        if not one.findings:
-            table.add_row(one.name, "healthy")
-        for finding in one.findings:
-            aid = "\n".join(f"{name}: {how(name)}" for name in finding.first_aid[:SHOWN_REMEDIES])
-            table.add_row(one.name, finding.condition, finding.cause, aid)
+        for finding in one.findings or (None,):
+            condition = finding.condition if finding else "healthy"
+            rows.setdefault((one.name, condition), []).append((one.seed, finding))
+    named: dict[str, None] = {}
+    for (name, condition), group in rows.items():
+        seeds = ", ".join(dict.fromkeys(str(seed) for seed, _ in group))
+        first = group[0][1]
+        aid = first.first_aid[:SHOWN_REMEDIES] if first else ()
+        table.add_row(
+            f"{name}, seed {seeds}",
+            condition,
+            first.cause if first else "",
+            "\n".join(aid),
+        )
+        named |= dict.fromkeys(aid)
     report.console.print(table)
+    for remedy in named:
+        report.console.print(f"{remedy}: {how(remedy)}", markup=False)
 
 
 def as_json(examined: Sequence[Examined]) -> list[dict[str, Any]]:
@@ -160,6 +169,7 @@ def as_json(examined: Sequence[Examined]) -> list[dict[str, Any]]:
     return [
         {
             "run": one.name,
+            "seed": one.seed,
             "conditions": list(dict.fromkeys(f.condition for f in one.findings)) or ["healthy"],
             "findings": [plain(vars(finding)) for finding in one.findings],
             "report": one.report.to_json() if one.report else None,
@@ -170,6 +180,8 @@ def as_json(examined: Sequence[Examined]) -> list[dict[str, Any]]:
 
 def execute(config: DoctorConfig) -> None:
     """Examine, print, and write."""
+    if (config.results is None) == (config.checkpoint is None):
+        cli.fail("one of --results and --checkpoint is needed, and not both")
     try:
         if config.results is not None:
             examined = examine_results(config.results)

@@ -207,6 +207,6 @@ def cases() -> dict[Symptom, Case]:
 
 
 def _schedule(recipe: Recipe, steps: int) -> Schedule:
-    """Three epochs of batches of 32, each ended by a validation."""
+    """Six epochs of batches of 32, each ended by a validation."""
     samples = 20 if recipe.streams else 500  # of 2000 characters, or of the task's length
-    return Schedule(3, steps // 3, 32, samples, max_loss=MAX_LOSS * recipe.task.baseline)
+    return Schedule(6, steps // 6, 32, samples, max_loss=MAX_LOSS * recipe.task.baseline)

@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from experiments.adding_task import AddingTaskConfig
+from experiments.adding_task import SWEEPS, AddingTaskConfig
 from experiments.char_lm_config import CharLMConfig
 from experiments.common.recipe import Recipe
 from experiments.copy_task import CopyTaskConfig
@@ -24,7 +24,8 @@ def recipe_of(
     Args:
       experiment: its name.
       config: of the command.
-      method, settings: of the run.
+      method: of the run.
+      settings: of the run.
 
     Raises:
       ValueError: an experiment that trains nothing to be examined, or settings that it does not
@@ -36,7 +37,9 @@ def recipe_of(
         if experiment == "char_lm":
             return CharLMConfig.from_json(dict(config)).recipe(method, dict(settings))
         if experiment == "adding_task":
-            return _from_json(AddingTaskConfig, config).recipe(method, dict(settings))
+            # What a mode allows is for the command line to say; its settings are the run's.
+            fields = {name: config[name] for name in config.keys() - {"irnn", "preset", *SWEEPS}}
+            return _from_json(AddingTaskConfig, fields).recipe(method, dict(settings))
         methods = ("vanilla", "orthogonal_init", "qr")
         changed = _from_json(CopyTaskConfig, {**config, **settings})
         return changed.recipe(method if method in methods else "qr")

@@ -1,0 +1,128 @@
+"""The doctor: runs and networks that it examines, and files that it refuses."""
+
+import json
+
+import pytest
+from experiment_support import small
+
+from experiments import copy_task
+from experiments.common import cli
+from experiments.common.results import ROOT
+from experiments.common.session import SessionOptions
+from experiments.common.trained import KNOWN, recipe_of
+from experiments.doctor import DoctorConfig, as_json, examine_results, execute
+
+
+def conditions(folder):
+    found: dict = {}
+    for one in examine_results(ROOT / "figures" / folder / "results.json"):
+        found.setdefault(one.name, set()).update(f.condition for f in one.findings)
+    return found
+
+
+def test_the_copy_task():
+    assert conditions("copy_task") == {
+        "vanilla": {"stuck_at_baseline"},
+        "orthogonal_init": {"stuck_at_baseline"},
+        "qr": set(),
+    }
+
+
+def test_restarts_and_settings():
+    found = conditions("adding_task/sweep_clip")
+    assert "unstable" in found["irnn, optimizer sgd, lr 0.01, clip_norm 0.0"]
+    assert found["irnn, optimizer adam, lr 0.0001, clip_norm 1.0"] == set()
+
+
+@pytest.mark.parametrize("folder", ["char_lm", "retractions", "gradient_spikes"])
+def test_other_experiments_are_read(folder):
+    assert conditions(folder)
+
+
+def results(**changes):
+    path = ROOT / "figures/copy_task/results.json"
+    return {**json.loads(path.read_text()), **changes}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"\xff\xfe", "is not JSON"),
+        (b"{", "is not JSON"),
+        (b"[1, 2]", "is no results.json: config, experiment, runs"),
+        (results(runs=3), "is no results.json: runs"),
+        (results(runs=[]), "no run with a history"),
+        (results(runs=[{"method": "qr", "history": {"val_loss": [1.0]}}]), "'settings'"),
+        (results(experiment="benchmark"), "experiment must be one of copy_task"),
+        (results(config={"hidden": 0}), "--hidden must be from 1"),
+        (results(config=[]), "is no results.json"),
+    ],
+)
+def test_files_that_are_refused(tmp_path, capsys, content, message):
+    path = tmp_path / "results.json"
+    path.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
+    with pytest.raises(SystemExit) as stop:
+        execute(DoctorConfig(results=path))
+    assert stop.value.code == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: --results")
+    assert message in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("arguments", [[], ["--results", "a", "--checkpoint", "b"]])
+def test_one_thing_is_examined(capsys, arguments):
+    with pytest.raises(SystemExit) as stop:
+        cli.run(DoctorConfig, execute, arguments=arguments)
+    assert stop.value.code == 2
+    assert "one of --results and --checkpoint" in capsys.readouterr().err
+
+
+def test_a_checkpoint_that_is_not_there(tmp_path, capsys):
+    with pytest.raises(SystemExit) as stop:
+        execute(DoctorConfig(checkpoint=tmp_path / "none"))
+    assert stop.value.code == 2
+    assert capsys.readouterr().err.startswith("error: --checkpoint")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_the_network_of_a_checkpoint(tmp_path, capsys, backend):
+    session = SessionOptions(checkpoint_dir=tmp_path / "checkpoints")
+    copy_task.execute(
+        small(tmp_path / "out", backend=backend, methods=("qr",), seeds=2, session=session)
+    )
+    written = tmp_path / "findings.json"
+    execute(DoctorConfig(checkpoint=tmp_path / "checkpoints", json=written))
+    assert "stuck_at_baseline" in capsys.readouterr().out  # after eight steps
+    found = json.loads(written.read_text())
+    assert [one["seed"] for one in found] == [0, 1]
+    for one in found:
+        layer = one["report"]["evidence"]["layers"]["cell"]
+        (kernel,) = layer["kernels"].values()
+        assert kernel["spectral_norm"] == pytest.approx(1, abs=1e-5)  # projected
+        assert layer["steps"] == 2 * 3 + 1
+
+
+def test_machines_read_what_was_found():
+    path = ROOT / "figures/copy_task/results.json"
+    found = as_json(examine_results(path))
+    assert [one["conditions"] for one in found] == [["stuck_at_baseline"]] * 2 + [["healthy"]]
+    json.dumps(found, allow_nan=False)
+
+
+def test_recipes_of_what_was_trained():
+    config = results()["config"]
+    assert recipe_of("copy_task", config, "qr", {}).retraction == "qr"
+    assert recipe_of("gradient_spikes", {}, "vanilla", {"seq_len": 30}).task.seq_len == 30
+    assert recipe_of("adding_task", {"sweep": True}, "irnn", {"seq_len": 200}).task.seq_len == 200
+    with pytest.raises(ValueError, match="experiment must be one of"):
+        recipe_of("benchmark", {}, "qr", {})
+    assert set(KNOWN) >= {"copy_task", "adding_task", "char_lm"}
+
+
+def test_help_is_there(capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.run(DoctorConfig, execute, arguments=["--help"])
+    assert stop.value.code == 0
+    assert "--checkpoint" in capsys.readouterr().out
