@@ -13,6 +13,7 @@ import torch_ref
 from jaxrnn import SequenceModel, VanillaCell, convert
 from jaxrnn.text import StreamBatch
 from tests.numpy_reference import B, C, N, T
+from tests.trees import assert_trees_close
 
 CELLS = {
     "vanilla": (VanillaCell, torch_ref.VanillaCell),
@@ -205,3 +206,43 @@ def test_projecting_the_transposed_gates_is_caught(rng, x64, monkeypatch):
     qr = torch_ref.orthogonal.RETRACTIONS["qr"]
     monkeypatch.setitem(torch_ref.orthogonal.RETRACTIONS, "qr", lambda W: qr(W.mT).mT)
     assert differences(rng, "lstm", "none", "qr", steps=1)["W_hf"] > 1e-2
+
+
+def test_stacked_layers(rng, x64):
+    ours = jaxrnn.StackedModel(
+        [
+            VanillaCell(N, param_dtype=jnp.float64),
+            jaxrnn.SkipCell(nn.GRUCell(N + 1, param_dtype=jnp.float64), 2),
+            nn.OptimizedLSTMCell(N + 2, param_dtype=jnp.float64),
+        ],
+        C,
+        param_dtype=jnp.float64,
+    )
+    theirs = torch_ref.StackedModel(
+        [
+            torch_ref.VanillaCell(C, N, dtype=torch.float64),
+            torch_ref.SkipCell(torch_ref.GRUCell(N + N + 1, N + 1, dtype=torch.float64), 2),
+            torch_ref.LSTMCell(N + 1, N + 2, dtype=torch.float64),
+        ],
+        C,
+    )
+    shapes = jax.eval_shape(ours.init, jax.random.key(0), jnp.zeros((B, T, C)))
+    variables = jax.tree.map(lambda leaf: jnp.asarray(rng.standard_normal(leaf.shape) / 3), shapes)
+    weights = convert.to_weights(variables["params"])
+    torch_ref.convert.load_weights(theirs, weights)
+    tokens, classes = rng.integers(0, C, (2, B, T))
+    carry = ours.apply(variables, jax.nn.one_hot(tokens, C), return_carry=True)[0]
+    carry = jax.tree.map(lambda leaf: rng.standard_normal(leaf.shape) / 2, carry)
+    loss = jaxrnn.training.stream_loss(ours, C)
+    (value, (_, last)), grads = jax.jit(jax.value_and_grad(loss, has_aux=True))(
+        variables["params"], (tokens, classes), carry
+    )
+    expected, (_, their_last) = torch_ref.training.stream_loss(C)(
+        theirs, [torch.tensor(tokens), torch.tensor(classes)], jax.tree.map(torch.tensor, carry)
+    )
+    expected.backward()
+    np.testing.assert_allclose(value, expected.item(), rtol=CLOSE)
+    their_gradients = torch_ref.convert.to_gradients(theirs)
+    for name, gradient in convert.to_weights(grads).items():
+        np.testing.assert_allclose(gradient, their_gradients[name], rtol=0, atol=CLOSE)
+    assert_trees_close(last, jax.tree.map(lambda leaf: leaf.numpy(), their_last), atol=CLOSE)

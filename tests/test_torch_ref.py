@@ -11,6 +11,7 @@ from torch_ref import (
     LSTMCell,
     SequenceModel,
     SkipCell,
+    StackedModel,
     TruncatedCell,
     VanillaCell,
     diagnostics,
@@ -110,9 +111,33 @@ def test_other_bad_input_is_named(model):
         load_weights(model, weights | {"W_hh": weights["W_hh"][:4, :4]})
 
 
+def test_dropout_is_between_layers_and_only_in_training():
+    rate, T = 0.3, 200
+    model = StackedModel([VanillaCell(D, N), VanillaCell(N, N, "identity")], N, rate)
+    with torch.no_grad():
+        for param in model.cells[1].parameters():
+            param.zero_()
+        model.cells[1].weight_ih_l0.copy_(torch.eye(N))
+        model.readout.weight.copy_(torch.eye(N))
+        model.readout.bias.zero_()
+    inputs = torch.randn(4, T, D, generator=torch.Generator().manual_seed(0))
+    carry, kept = model(inputs, return_carry=True)
+    assert torch.equal(kept, model(inputs))
+    torch.manual_seed(0)
+    dropped_carry, dropped = model(inputs, return_carry=True, train=True)
+    assert torch.equal(carry[0], dropped_carry[0])
+    is_zero = dropped == 0
+    torch.testing.assert_close(dropped, torch.where(is_zero, 0, kept / (1 - rate)))
+    # Five standard errors of a share of 4 T N draws.
+    spread = math.sqrt(rate * (1 - rate) / is_zero.numel())
+    assert abs(is_zero.double().mean() - rate) < 5 * spread
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
+        (lambda: StackedModel([], C), "one cell or more, got none"),
+        (lambda: StackedModel([GRUCell(D, N)], C, 1.0), r"in \[0, 1\), got 1.0"),
         (lambda: LeakyCell(GRUCell(D, N), 0), "rate must be above 0 and at most 1, got 0"),
         (lambda: SkipCell(GRUCell(D + N, N), 1), "whole number, 2 or more, got 1"),
         (lambda: SkipCell(GRUCell(D, N), 2), r"D \+ N inputs, got 3 for 5 units"),
