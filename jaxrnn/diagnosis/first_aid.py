@@ -123,8 +123,8 @@ FIRST_AID: dict[str, Aid] = {
     ),
     "crawling": Aid(
         "the loss falls steadily, but far too slowly",
-        "in the last third of {epochs} epochs the loss fell from {before:.3g} to {last:.3g}; at "
-        "this rate half the baseline is {budgets:.1f} times the whole run away",
+        "from the second to the last third of {epochs} epochs the loss fell from {before:.3g} to "
+        "{last:.3g}; at this rate half the baseline is {budgets:.1f} whole runs away",
         ("higher_rate", "adam", "orthogonal_init+higher_rate", "gru", "lstm", "projection"),
     ),
 }

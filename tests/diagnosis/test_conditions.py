@@ -1,0 +1,73 @@
+"""The rules, on evidence made by hand."""
+
+import math
+
+import pytest
+
+from jaxrnn.diagnosis import FIRST_AID, Thresholds
+from jaxrnn.diagnosis.conditions import find
+from tests.diagnosis.support import evidence
+
+NAN, INF = math.nan, math.inf
+LIMITS = Thresholds(vanishing=1e-3, exploding=1e3, saturated=0.5, dead_units=0.4, short_memory=0.1)
+
+
+def found(**changes):
+    return [(one.condition, one.layer) for one in find(evidence(**changes), LIMITS)]
+
+
+@pytest.mark.parametrize(
+    ("condition", "ill", "well"),
+    [
+        ("vanishing", {"memory": (0.9e-3, 0.1, 1.0)}, {"memory": (1.1e-3, 0.1, 1.0)}),
+        ("vanishing", {"memory": (0.0, 0.0, 1.0)}, {"memory": (0.01, 0.0, 1.0)}),
+        ("exploding", {"memory": (1.1e3, 10.0, 1.0)}, {"memory": (0.9e3, 10.0, 1.0)}),
+        ("exploding", {"memory": (1.0, 1.1e3, 1.0)}, {"memory": (1.0, 0.9e3, 1.0)}),
+        ("exploding", {"memory": (NAN, INF, 1.0)}, {"memory": (NAN, 10.0, 1.0)}),
+        ("saturated", {"saturated": 0.51}, {"saturated": 0.49}),
+        ("saturated", {"saturated": 1.0}, {"saturated": NAN}),
+        ("dead_units", {"dead": 0.41}, {"dead": 0.39}),
+    ],
+)
+def test_a_layer_at_either_side_of_a_threshold(condition, ill, well):
+    assert found(**ill) == [(condition, "cell")]
+    assert found(**well) == []
+    assert found(upper=ill) == [(condition, "upper")]
+
+
+def test_the_whole_model():
+    assert found() == []
+    assert found(early_share=0.09) == [("short_memory", None)]
+    assert found(early_share=0.11) == found(early_share=NAN) == []
+    assert found(not_finite="the loss") == [("non_finite", None)]
+
+
+def test_of_states_that_are_not_finite_only_growth_is_told():
+    ill = {"first_not_finite": 3, "saturated": 1.0, "dead": 1.0}
+    assert found(**ill, memory=(0.0, 0.0, 1.0)) == []
+    assert found(**ill, memory=(1e9, NAN, 1.0)) == [("exploding", "cell")]
+
+
+def test_several_hold():
+    vanished = {"memory": (0.0, 1e-5, 1.0), "saturated": 0.9}
+    assert found(**vanished, early_share=0.0, upper={"dead": 1.0}) == [
+        ("vanishing", "cell"),
+        ("saturated", "cell"),
+        ("dead_units", "upper"),
+        ("short_memory", None),
+    ]
+
+
+def test_findings_name_cause_numbers_and_first_aid():
+    (one,) = find(evidence(memory=(2.5e-7, 0.1, 1.0), memory_rate=0.03, steps=2), LIMITS)
+    assert "at the end 2.5e-07 is left 2 steps before (a factor of 0.03 a step" in one.cause
+    assert "spectral radius is 0.90" in one.cause
+    assert one.numbers["memory_left"] == 2.5e-7
+    assert one.first_aid == FIRST_AID["vanishing"].remedies
+    (one,) = find(evidence(not_finite="parameter cell/h/kernel"), LIMITS)
+    assert "the first place with NaN or Inf is parameter cell/h/kernel" in one.cause
+
+
+def test_a_cell_whose_kernels_have_other_names():
+    (one,) = find(evidence(memory=(0.0, 0.0, 1.0), kernels={}), LIMITS)
+    assert "spectral radius is ?" in one.cause

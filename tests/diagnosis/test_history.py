@@ -1,0 +1,148 @@
+"""What is read off a run's history: made by hand, and those of the committed figures."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jaxrnn.diagnosis import HistoryThresholds, read_history
+
+FIGURES = Path(__file__).parents[2] / "figures"
+BASELINE = 1.0
+
+
+def run(losses, status="completed", **parts):
+    history = {"epoch": list(range(1, len(losses) + 1)), "val_loss": list(losses)}
+    return {"history": history | parts.pop("history", {}), "status": status, **parts}
+
+
+def conditions(*arguments, **options):
+    return [one.condition for one in read_history(*arguments, **options)]
+
+
+FALLS = np.geomspace(1.2, 0.01, 9)
+
+
+def test_a_run_that_went_well():
+    assert conditions(run(FALLS), BASELINE) == conditions(run(FALLS)) == []
+    assert conditions(run([0.3, 0.2]), BASELINE) == conditions(run([]), BASELINE) == []
+
+
+def test_stuck_at_the_baseline():
+    losses = [1.4, 1.0, 0.95, 0.99, 0.92, 0.96]
+    (one,) = read_history(run(losses), BASELINE)
+    assert one.condition == "stuck_at_baseline"
+    assert "after 6 epochs the best loss is 0.92, 92% of the baseline 1" in one.cause
+    assert conditions(run([*losses, 0.89, 0.95]), BASELINE) == []
+    assert conditions(run(losses)) == []  # of which baseline?
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"status": "diverged"}, "the run diverged"),
+        ({"final": {"restarts": 2}}, "restarted 2 times"),
+        ({"history": {"train_loss": [1.0, 0.3, 0.71, 0.2]}}, "rose from 0.3 to 0.71"),
+        ({"history": {"train_loss": [0.1, None, 1e9, 0.2]}}, r"rose from 0.1 to 1e\+09"),
+    ],
+)
+def test_unstable(changes, what):
+    (one,) = read_history(run(FALLS, **changes), BASELINE)
+    assert one.condition == "unstable"
+    assert one.cause.startswith("the ")
+    np.testing.assert_equal(bool(__import__("re").search(what, one.cause)), True)
+
+
+def test_what_is_not_unstable():
+    for train in ([0.5, 0.3, 0.55], [1e-4, 1e-5, 0.05], [0.2, None, 0.1]):
+        assert conditions(run(FALLS, history={"train_loss": train}), BASELINE) == []
+    assert conditions(run(FALLS, final={"restarts": 0}), BASELINE) == []
+    assert conditions(run(FALLS, final=None, status="interrupted"), BASELINE) == []
+
+
+def test_spikes_are_mentioned_where_a_run_is_unstable():
+    steps = {"step": [0, 1, 2, 3, 4], "grad_norm": [1.0, 1.0, 5000.0, None, 0.5]}
+    assert conditions(run(FALLS, steps=steps), BASELINE) == []
+    (one,) = read_history(run(FALLS, "diverged", steps=steps), BASELINE)
+    assert "gradient norms rose to 5e+03 times their median" in one.cause
+    assert one.numbers["spike"] == 5000
+
+
+def test_crawling():
+    epochs = np.arange(30)
+    (one,) = read_history(run(0.97 - 0.005 * epochs), BASELINE)
+    assert one.condition == "crawling"
+    # The last third's middle is 0.3475 above half the baseline: 69.5 epochs, in runs of 30.
+    np.testing.assert_allclose(one.numbers["budgets"], 69.5 / 30, rtol=1e-12)
+    assert "fell from 0.897 to 0.847" in one.cause
+    assert conditions(run(0.97 - 0.005 * epochs)) == []  # half of which baseline?
+    assert conditions(run(0.97 - 0.006 * epochs), BASELINE) == []  # soon there
+    assert conditions(run(0.6 + 0.3 * np.exp(-epochs / 6)), BASELINE) == []  # has arrived
+    assert conditions(run((0.97 - 0.005 * epochs)[:5]), BASELINE) == []  # too short to tell
+    noise = 0.02 * (-1.0) ** epochs
+    assert conditions(run(0.88 - 0.005 * epochs + noise), BASELINE) == []  # not steadily
+
+
+def test_drift_of_the_spectral_norm():
+    def cause(*norms):
+        (one,) = read_history(run([1.0] * 3, history={"spectral_norm": norms}), BASELINE)
+        assert one.numbers["spectral_norm_last"] == norms[-1]
+        return one.cause
+
+    assert cause(1.1, None, 9.9).endswith("; the spectral norm of W_hh went from 1.1 to 9.9")
+    assert "spectral norm" not in cause(1.1, 1.2)
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        ({}, "history must be a run of results.json.*got nothing"),
+        ({"runs": []}, "got runs"),
+        ([1.0], "got list"),
+        ({"history": {"loss": [1.0]}, "status": "completed"}, "got a history of loss"),
+        ({"history": {}, "status": "completed"}, "got a history of nothing"),
+        ({"history": {"val_loss": [1.0]}, "status": "done"}, "the status 'done'"),
+        ({"history": {"val_loss": [1.0]}}, "the status None"),
+        ({"history": {"val_loss": 1.0}, "status": "completed"}, "must be a list, got float"),
+        ({"history": {"val_loss": "abc"}, "status": "completed"}, "must be a list, got str"),
+        ({"history": {"val_loss": ["a"]}, "status": "completed"}, "must hold numbers, got 'a'"),
+    ],
+)
+@pytest.mark.usefixtures("unchecked")
+def test_another_schema_is_refused(bad, message):
+    with pytest.raises(ValueError, match=message):
+        read_history(bad, BASELINE)
+
+
+@pytest.mark.parametrize("baseline", [0.0, -1.0, math.nan, math.inf])
+def test_baselines(baseline):
+    with pytest.raises(ValueError, match="baseline must be positive and finite"):
+        read_history(run(FALLS), baseline)
+    with pytest.raises(ValueError, match="positive and finite, got jump"):
+        HistoryThresholds(jump=baseline)
+
+
+def committed(folder):
+    return json.loads((FIGURES / folder / "results.json").read_text())["runs"]
+
+
+def test_the_committed_copy_tasks():
+    baseline = 10 * math.log(8) / 21
+    for one in committed("copy_task/seeds"):
+        expected = [] if one["method"] == "qr" else ["stuck_at_baseline"]
+        assert conditions(one, baseline) == expected
+    unsigned = [r for r in committed("retractions") if r["method"] == "qr_unsigned"]
+    unsteady = [conditions(one, baseline) for one in unsigned if one["history"].get("val_loss")]
+    assert ["unstable"] in unsteady
+
+
+def test_the_committed_adding_tasks():
+    for one in committed("adding_task/sweep_clip"):
+        settings, found = one["settings"], conditions(one, 1 / 6)
+        if settings["optimizer"] == "adam":
+            assert found == []
+        else:
+            restarted = settings["clip_norm"] in (0.0, 100.0)
+            assert found == ["unstable"] * restarted + ["stuck_at_baseline"]

@@ -1,0 +1,58 @@
+"""Reports as text, JSON and a figure."""
+
+import json
+import math
+
+from jaxrnn.diagnosis import FIRST_AID, REMEDIES, Report, Thresholds
+from jaxrnn.diagnosis.conditions import find
+from tests.diagnosis.support import evidence
+
+ILL = {"memory": (0.0, 1e-30, math.nan, math.inf, 1.0), "memory_rate": math.nan, "saturated": 0.9}
+
+
+def report(**changes):
+    seen = evidence(**changes)
+    return Report(find(seen, Thresholds()), seen, Thresholds())
+
+
+def test_healthy():
+    text = str(report())
+    assert report().conditions == ("healthy",)
+    assert text.startswith("healthy\n")
+    assert "loss 1.25, gradient norm 0.5, early inputs move the outputs by 40%" in text
+    assert "→" not in text
+
+
+def test_each_condition_once_but_each_layer_named():
+    ill = report(**ILL, upper=ILL, early_share=math.nan)
+    assert ill.conditions == ("vanishing", "exploding", "saturated")
+    text = str(ill)
+    assert "vanishing (cell)" in text
+    assert "vanishing (upper)" in text
+    first = FIRST_AID["vanishing"].remedies[0]
+    assert f"→ {first}: {REMEDIES[first][:20]}" in text
+    assert max(map(len, text.splitlines())) <= 102
+
+
+def test_json_has_no_nan(tmp_path):
+    def refuse(constant):
+        raise AssertionError(f"{constant} in a report")
+
+    path = tmp_path / "report.json"
+    report(**ILL, early_share=math.nan).save(path)
+    loaded = json.loads(path.read_text(), parse_constant=refuse)
+    assert loaded["conditions"] == ["vanishing", "exploding", "saturated"]
+    layer = loaded["evidence"]["layers"]["cell"]
+    assert layer["memory"] == [0.0, 1e-30, None, None, 1.0]
+    assert loaded["evidence"]["early_share"] is None
+    assert loaded["thresholds"]["saturated"] == Thresholds().saturated
+    first = loaded["findings"][0]
+    assert (first["condition"], first["layer"]) == ("vanishing", "cell")
+    assert list(first["how"]) == first["first_aid"] == list(FIRST_AID["vanishing"].remedies)
+
+
+def test_figures(tmp_path):
+    for name, changes in (("ill", {**ILL, "early_share": math.nan}), ("well", {"upper": {}})):
+        path = tmp_path / f"{name}.png"
+        report(**changes).figure(path)
+        assert path.read_bytes().startswith(b"\x89PNG")
