@@ -174,6 +174,11 @@ class TruncatedCell(WrappedCell):
         return jnp.zeros(batch, jnp.int32), self.cell.initialize_carry(rng, input_shape)
 
 
+def innermost(cell: nn.RNNCellBase) -> nn.RNNCellBase:
+    """The cell inside those of this module, or that cell itself."""
+    return innermost(cell.cell) if isinstance(cell, WrappedCell) else cell
+
+
 def state_of(carry: Any) -> Array:
     """What a cell emits: the last array of its carry, such as h of an LSTM's (c, h)."""
     return jax.tree.leaves(carry)[-1]

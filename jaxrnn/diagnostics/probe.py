@@ -23,6 +23,7 @@ from jaxtyping import Array
 from jaxrnn.cells import VanillaCell
 from jaxrnn.diagnostics.observed import Weights, observed_recurrence
 from jaxrnn.model import RecurrentModel
+from jaxrnn.wrappers import WrappedCell, innermost
 
 
 class LayerObservation(struct.PyTreeNode):
@@ -31,7 +32,7 @@ class LayerObservation(struct.PyTreeNode):
     Attributes:
       states: h_0 … h_T, the cell's carry with leading axes (T+1, *batch).
       state_gradients: ∂L/∂h_0 … ∂L/∂h_T of the same shapes, through everything later.
-      cell: the name of the cell's class.
+      cell: the name of the cell's class; of a wrapped one, LeakyCell(GRUCell).
       activation: phi, by its name, of a VanillaCell and of Flax's cells; None: not known.
     """
 
@@ -136,7 +137,7 @@ class Probe:
         states, outputs, eps = run(rnn, carry, x, None if self.eps is None else self.eps[path])
         self.used[path] = eps
         self.layers[path] = LayerObservation(
-            states, None, type(rnn.cell).__name__, _activation(rnn.cell)
+            states, None, _name(rnn.cell), _activation(innermost(rnn.cell))
         )
         return states, outputs
 
@@ -227,6 +228,11 @@ def _run_fused(rnn: nn.RNN, carry: Any, x: Array, eps: Array | None) -> tuple[Ar
     weights = Weights(W_xh, b_h, W_hh, bias)
     hidden = observed_recurrence(cell.activation, weights, h_0, x, eps)
     return jnp.concatenate([h_0[None], hidden]), hidden, eps
+
+
+def _name(cell: Any) -> str:
+    name = type(cell).__name__
+    return f"{name}({_name(cell.cell)})" if isinstance(cell, WrappedCell) else name
 
 
 def _activation(cell: Any) -> str | None:

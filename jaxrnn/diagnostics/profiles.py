@@ -17,11 +17,12 @@ from jaxtyping import Array, Float, Int
 from jaxrnn.diagnostics.probe import LayerObservation
 from jaxrnn.paths import named_leaves
 
-# Which of the cells' states are values of tanh, and where they are in the carry. A mean of such
-# values, in cells whose gates mix the last one in.
-_TANH_OF: dict[str, Callable[[Any], Array]] = {
-    **dict.fromkeys(("VanillaCell", "SimpleCell", "GRUCell", "MGUCell"), lambda h: h),
-    **dict.fromkeys(("LSTMCell", "OptimizedLSTMCell"), lambda carry: jnp.tanh(carry[0])),
+# Which of the cells' states are values of tanh, and where they are among the arrays of the carry,
+# whose last ones are the cell's own where it is wrapped. A mean of such values, in cells whose
+# gates, or a leak, mix the last one in.
+_TANH_OF: dict[str, Callable[[list[Array]], Array]] = {
+    **dict.fromkeys(("VanillaCell", "SimpleCell", "GRUCell", "MGUCell"), lambda arrays: arrays[-1]),
+    **dict.fromkeys(("LSTMCell", "OptimizedLSTMCell"), lambda arrays: jnp.tanh(arrays[-2])),
 }
 
 # tanh' = 1 − h² below this, hence |h| > 0.95: less than a tenth of a gradient gets through.
@@ -106,12 +107,14 @@ def layer_saturation(layer: LayerObservation, threshold: float = SATURATED) -> F
     """``saturated_share`` of a layer's tanh units, over h_1 … h_T.
 
     They are h of a VanillaCell, SimpleCell, GRUCell or MGUCell (a mean of tanh's values, in the
-    last two) and tanh(c) of an LSTM, whose carry is (c, h). NaN for any other cell or activation.
+    last two) and tanh(c) of an LSTM, whose carry is (c, h); or of one of them in the wrappers of
+    jaxrnn/wrappers.py. NaN for any other cell or activation.
     """
-    if layer.activation != "tanh" or layer.cell not in _TANH_OF:
+    cell = layer.cell.rpartition("(")[2].rstrip(")")
+    if layer.activation != "tanh" or cell not in _TANH_OF:
         return jnp.asarray(jnp.nan)
-    later = jax.tree.map(lambda h: h[1:], layer.states)
-    return saturated_share(_TANH_OF[layer.cell](later), threshold)
+    later = [h[1:] for h in jax.tree.leaves(layer.states)]
+    return saturated_share(_TANH_OF[cell](later), threshold)
 
 
 def dead_share(states: Float[Array, "times *batch N"]) -> Float[Array, ""]:

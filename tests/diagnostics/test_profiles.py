@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from jaxrnn import SequenceModel, VanillaCell
+from jaxrnn import LeakyCell, SequenceModel, SkipCell, TruncatedCell, VanillaCell
 from jaxrnn.diagnostics import (
     LayerObservation,
     dead_share,
@@ -152,7 +152,16 @@ def test_a_layers_saturation_leaves_out_the_initial_carry(cell, rng):
     assert np.isnan(layer_saturation(layer_of(states, "CellOfMyOwn")))
 
 
-@pytest.mark.parametrize("cell", [VanillaCell(N), nn.OptimizedLSTMCell(N), nn.GRUCell(N)])
+@pytest.mark.parametrize(
+    "cell",
+    [
+        VanillaCell(N),
+        nn.OptimizedLSTMCell(N),
+        nn.GRUCell(N),
+        LeakyCell(VanillaCell(N), 0.9),
+        TruncatedCell(SkipCell(nn.OptimizedLSTMCell(N), 2), 3),
+    ],
+)
 def test_observe_names_what_saturation_needs(cell, rng):
     inputs = jnp.asarray(100 * rng.standard_normal((B, T, D)), jnp.float32)
     model = nn.RNN(cell)
