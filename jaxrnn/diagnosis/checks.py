@@ -28,7 +28,6 @@ def check(model: nn.Module, variables: Any, batch: Any, loss_fn: LossFunction) -
     if not leaves or any(np.size(leaf) == 0 for leaf in leaves):
         raise ValueError(f"the batch is empty: inputs of shape {_shapes(batch[0])}")
     _check_params(model, variables, batch[0])
-    _attempt(lambda inputs: model.apply(variables, inputs), batch[0])
     seen = jax.eval_shape(lambda v, b: observe(model, v, b, loss_fn), variables, batch)
     lengths = {
         path: jax.tree.leaves(layer.states)[-1].shape[0] - 1 for path, layer in seen.layers.items()
@@ -45,22 +44,17 @@ def _shapes(tree: Any) -> str:
     return ", ".join(f"{np.shape(leaf)} {jnp.result_type(leaf)}" for leaf in jax.tree.leaves(tree))
 
 
-def _attempt(run: Callable[[Any], Any], inputs: Any) -> Any:
-    """The shapes of what ``run`` makes of the inputs; its failure as a ValueError."""
-    try:
-        return jax.eval_shape(run, inputs)
-    except (FlaxError, TypeError, ValueError, IndexError) as error:
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise ValueError(f"the model does not take inputs {_shapes(inputs)}: {lines[0]}") from error
-
-
 def _check_params(model: nn.Module, variables: Any, inputs: Any) -> None:
     """ValueError unless variables["params"] has the leaves that init would make."""
     if not hasattr(variables, "keys") or "params" not in variables:
         names = ", ".join(variables) if hasattr(variables, "keys") else type(variables).__name__
         raise ValueError(f'variables must have "params", got {names or "none"}')
     keys = {name: jax.random.key(0) for name in ("params", "dropout")}
-    initial = _attempt(lambda inputs: model.init(keys, inputs), inputs)
+    try:
+        initial: Any = jax.eval_shape(model.init, keys, inputs)
+    except (FlaxError, TypeError, ValueError, IndexError) as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise ValueError(f"the model does not take inputs {_shapes(inputs)}: {lines[0]}") from error
     wanted = dict(named_leaves(initial.get("params", {})))
     given = dict(named_leaves(variables["params"]))
     for path, leaf in given.items():

@@ -104,7 +104,7 @@ def early_share(
     if not all(_has_time(y, exchange) for y in jax.tree.leaves(outputs)):
         return last
     first = _ratio(_at(moved, exchange, 0), _at(swapped, exchange, 0), _at(outputs, exchange, 0))
-    return jnp.fmax(last, first)
+    return jnp.maximum(last, first)  # NaN, if one of them is
 
 
 def _has_time(y: Array, exchange: Exchange) -> bool:

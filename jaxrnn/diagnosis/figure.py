@@ -1,6 +1,7 @@
 """The evidence of a report in four panels. Matplotlib is needed for this alone."""
 
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -12,7 +13,7 @@ from jaxrnn.diagnosis.evidence import Evidence
 
 # Okabe & Ito's palette, which colour-blind readers can tell apart.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-STYLE = {
+STYLE: Any = {
     "font.size": 11,
     "axes.titlesize": 12,
     "axes.spines.top": False,
@@ -21,7 +22,7 @@ STYLE = {
     "grid.alpha": 0.25,
     "legend.frameon": False,
 }
-LIMIT = {"color": "0.35", "linestyle": "--", "linewidth": 1.2}
+LIMIT: Any = {"color": "0.35", "linestyle": "--", "linewidth": 1.2}
 
 
 def draw(

@@ -1,0 +1,184 @@
+"""Whole reports of real models, and what they cost."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+from jax.extend.core import ClosedJaxpr, Jaxpr
+
+from jaxrnn import SequenceModel, VanillaCell, diagnose, initializers
+from jaxrnn.diagnosis.checks import check
+from jaxrnn.diagnosis.early import plan_exchange
+from jaxrnn.diagnosis.evidence import _numbers
+
+B, T, D, N, C = 4, 30, 2, 6, 3
+
+
+def loss_fn(outputs, targets):
+    return jnp.mean((outputs - targets) ** 2)
+
+
+def problem(rng, model, batch=(B, T, D)):
+    inputs = jnp.asarray(rng.standard_normal(batch), jnp.float32)
+    variables = jax.jit(model.init)(jax.random.key(1), inputs)
+    # Biases that are not zero.
+    params = jax.tree.map(
+        lambda leaf: (
+            leaf + 0.1 * rng.standard_normal(leaf.shape).astype(np.float32)
+            if leaf.ndim == 1
+            else leaf
+        ),
+        variables["params"],
+    )
+    return {"params": params}, (inputs, jnp.zeros(()))
+
+
+def linear(scale, **options):
+    """W_hh = scale · Q, without activation."""
+    W = initializers.orthogonal(scale)
+    return SequenceModel(VanillaCell(N, "identity", recurrent_kernel_init=W), C, **options)
+
+
+@pytest.mark.parametrize(
+    ("scale", "conditions"),
+    [
+        (0.5, ("vanishing", "short_memory")),
+        (1.6, ("exploding",)),
+        (30.0, ("non_finite", "exploding")),
+    ],
+)
+def test_linear_networks_whose_answer_is_known(scale, conditions, rng):
+    model = linear(scale)
+    report = diagnose(model, *problem(rng, model), loss_fn)
+    assert report.conditions == conditions
+    layer = report.evidence.layers["cell"]
+    assert (layer.cell, layer.activation, layer.steps, layer.units) == (
+        *("VanillaCell", "identity"),
+        *(T, N),
+    )
+    # A product of T roundings of 6e-8 each, some N wide.
+    kernel = layer.kernels["cell/h/kernel"]
+    np.testing.assert_allclose(kernel.singular_values, [scale] * N, rtol=1e-5)
+    np.testing.assert_allclose(kernel.spectral_radius, scale, rtol=1e-4)
+    if scale < 30:
+        expected = scale ** np.arange(T, -1, -1.0)
+        np.testing.assert_allclose(layer.memory, expected, rtol=1e-4)
+        np.testing.assert_allclose(layer.memory_rate, scale, rtol=1e-5)
+        assert report.evidence.not_finite is None
+        assert layer.dead == 0
+    else:
+        assert report.evidence.not_finite.startswith("h_2")  # 30^26 is beyond 3e38
+        assert report.evidence.not_finite.endswith("of cell")
+
+
+class BothWays(nn.Module):
+    @nn.compact
+    def __call__(self, inputs):
+        return nn.Bidirectional(nn.RNN(nn.GRUCell(N)), nn.RNN(nn.SimpleCell(N + 1)))(inputs)
+
+
+class Words(nn.Module):
+    @nn.compact
+    def __call__(self, words):
+        return nn.RNN(nn.OptimizedLSTMCell(N))(nn.Embed(9, D)(words))
+
+
+def test_every_layer_has_its_evidence(rng):
+    variables, batch = problem(rng, BothWays(), (B, 5, D))
+    report = diagnose(BothWays(), variables, batch, loss_fn)
+    layers = {layer.cell: layer for layer in report.evidence.layers.values()}
+    assert layers.keys() == {"GRUCell", "SimpleCell"}
+    for cell, kernels, units in (("GRUCell", 3, N), ("SimpleCell", 1, N + 1)):
+        layer = layers[cell]
+        assert (len(layer.kernels), layer.units, layer.steps) == (kernels, units, 5)
+        assert len(layer.memory) == len(layer.gradient) == 6
+        np.testing.assert_allclose(layer.memory[-1], 1, rtol=1e-6)
+    assert report.conditions == ("healthy",)
+
+
+def test_words_go_through_an_embedding(rng):
+    words = jnp.asarray(rng.integers(0, 9, (B, 6)))
+    variables = jax.jit(Words().init)(jax.random.key(0), words)
+    report = diagnose(Words(), variables, (words, 0.0), loss_fn)
+    assert report.conditions == ("healthy",)
+    assert report.evidence.early_share > 0.1
+
+
+def test_nan_is_a_diagnosis_and_one_sequence_is_enough(rng):
+    model = SequenceModel(nn.LSTMCell(N), C, last_only=True)
+    variables, (inputs, targets) = problem(rng, model, (1, 7, D))
+    bias = variables["params"]["cell"]["hg"]["bias"]
+    variables["params"]["cell"]["hg"]["bias"] = bias.at[2].set(jnp.nan)
+    run = {"history": {"val_loss": [1.0, 1.1]}, "status": "diverged"}
+    report = diagnose(model, variables, (inputs, targets), loss_fn, history=run, baseline=1.0)
+    assert report.conditions == ("non_finite", "unstable", "stuck_at_baseline")
+    assert report.evidence.not_finite == "parameter cell/hg/bias"
+
+
+# Cost
+
+
+def products(jaxpr: Jaxpr) -> float:
+    """Multiplications in the matrix products of a program, those in loops as often as they run."""
+    total = 0.0
+    for equation in jaxpr.eqns:
+        if equation.primitive.name == "dot_general":
+            ((contracted, _), _) = equation.params["dimension_numbers"]
+            shape = equation.invars[0].aval.shape
+            total += equation.outvars[0].aval.size * np.prod([shape[i] for i in contracted])
+        times = equation.params.get("length", 1)
+        for inner in jax.tree.leaves(
+            list(equation.params.values()), is_leaf=lambda x: isinstance(x, ClosedJaxpr | Jaxpr)
+        ):
+            if isinstance(inner, ClosedJaxpr):
+                total += times * products(inner.jaxpr)
+            elif isinstance(inner, Jaxpr):
+                total += times * products(inner)
+    return total
+
+
+LARGE = {"B": 16, "T": 1000, "N": 512}
+
+
+def large_problem(cell):
+    """Shapes alone."""
+    model = SequenceModel(cell(LARGE["N"]), 10)
+    inputs = jax.ShapeDtypeStruct((LARGE["B"], LARGE["T"], 8), jnp.float32)
+    variables = jax.eval_shape(model.init, jax.random.key(0), inputs)
+    return model, variables, (inputs, jax.ShapeDtypeStruct((), jnp.float32))
+
+
+def diagnosing(model, variables, batch):
+    layers = check(model, variables, batch, loss_fn).layers
+    # With contents, to see that the sequences differ.
+    inputs = np.broadcast_to(np.arange(LARGE["B"])[:, None, None], batch[0].shape)
+    exchange = plan_exchange(inputs, layers)
+    assert exchange.batch == 0
+    return jax.jit(
+        lambda variables, batch, key: _numbers(model, variables, batch, loss_fn, key, exchange)
+    )
+
+
+@pytest.mark.parametrize("cell", [VanillaCell, nn.OptimizedLSTMCell])
+def test_it_takes_less_than_five_gradients_and_a_forward_pass(cell):
+    model, variables, batch = large_problem(cell)
+    forward = jax.make_jaxpr(model.apply)(variables, batch[0])
+    gradient = jax.make_jaxpr(
+        jax.grad(lambda v, batch: loss_fn(model.apply(v, batch[0]), batch[1]))
+    )(variables, batch)
+    seen = jax.make_jaxpr(diagnosing(model, variables, batch))(variables, batch, jax.random.key(0))
+    per_gradient = products(gradient.jaxpr)
+    assert per_gradient > 2 * products(forward.jaxpr) > 0
+    gradients = (products(seen.jaxpr) - products(forward.jaxpr)) / per_gradient
+    # Two, the spectral radius of the kernels, by 35 products each, and no other.
+    assert 2 <= gradients < 3
+
+
+@pytest.mark.parametrize("cell", [VanillaCell, nn.OptimizedLSTMCell])
+def test_a_thousand_steps_of_512_units_fit_into_two_gigabytes(cell):
+    model, variables, batch = large_problem(cell)
+    lowered = diagnosing(model, variables, batch).lower(variables, batch, jax.random.key(0))
+    memory = lowered.compile().memory_analysis()
+    needed = memory.temp_size_in_bytes + memory.argument_size_in_bytes + memory.output_size_in_bytes
+    assert needed < 2e9
