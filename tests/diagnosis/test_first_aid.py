@@ -1,7 +1,5 @@
 """The table of causes and remedies is whole, and what it says to type exists."""
 
-import re
-
 import pytest
 
 from jaxrnn.diagnosis import FIRST_AID, REMEDIES, how
@@ -24,7 +22,8 @@ def test_every_condition_has_its_aid_and_every_remedy_its_use():
             named |= set(remedy.split("+"))
         # Numbers that are not there read "?", and never fail.
         assert finding(condition, None).cause
-    alternatives = {"sgd", "momentum", "rmsprop", "henaff_init", "gru_projected", "lstm_projected"}
+    alternatives = {"sgd", "momentum", "rmsprop", "henaff_init", "clip_norm_5"}
+    alternatives |= {"gru_projected", "lstm_projected"}
     assert set(REMEDIES) - named <= alternatives
 
 
@@ -32,9 +31,3 @@ def test_pairs_and_unknown_names():
     assert how("relu+identity_init") == f"{REMEDIES['relu']}; {REMEDIES['identity_init']}"
     with pytest.raises(ValueError, match=r"remedies are gru, lstm, .*, got prayer"):
         how("relu+prayer")
-
-
-def test_the_regular_expressions_find_gates():
-    for name, kernel in (("gru_projected", "cell/hn/kernel"), ("lstm_projected", "cell/ho/kernel")):
-        pattern = re.search(r'where="(.*)"', REMEDIES[name])[1]
-        assert re.search(pattern, kernel)
