@@ -143,7 +143,7 @@ def cases() -> dict[Symptom, Case]:
     characters = CharacterTask(text)
     language = Recipe(characters, hidden=100, lr=3e-3, clip_norm=1.0, track_every=50)
     adding = Recipe(AddingTask(30), hidden=64, lr=3e-3, clip_norm=1.0, track_every=50)
-    copy = replace(adding, task=CopyTask(10), hidden=100, lr=1e-3)
+    copy = replace(adding, task=CopyTask(10), lr=1e-3)
     copy_memory = replace(adding, task=CopyMemoryTask(10))
     bigrams = text.bigram_entropy() / characters.baseline  # what any language model gets below
     return {
@@ -151,21 +151,21 @@ def cases() -> dict[Symptom, Case]:
             "copy task of 10 symbols, tanh, weights in ±1/√N",
             "Arjovsky et al. 2016",
             copy,
-            _schedule(copy, 2000),
+            _schedule(copy, 1500),
             solved=0.5,
         ),
         "exploding": Case(
             "language model, SGD at 2 without clipping",
             "Pascanu et al. 2013",
             replace(language, optimizer="sgd", lr=2.0, clip_norm=0.0),
-            _schedule(language, 600),
+            _schedule(language, 500),
             solved=bigrams,
         ),
         "saturated": Case(
             "language model, tanh, W_hh = 5 I",
             "Bengio et al. 1994; Glorot & Bengio 2010",
             replace(language, recurrent_init="identity", identity_scale=5.0),
-            _schedule(language, 600),
+            _schedule(language, 500),
             solved=bigrams,
         ),
         "dead_units": Case(
@@ -193,20 +193,20 @@ def cases() -> dict[Symptom, Case]:
             "language model, tanh, Adam at 0.1",
             "Bengio 2012",
             replace(language, lr=0.1),
-            _schedule(language, 600),
+            _schedule(language, 500),
             solved=bigrams,
         ),
         "crawling": Case(
             "language model, tanh, SGD at 0.01, clipping at 1",
             "Bengio et al. 2013",
             replace(language, optimizer="sgd", lr=0.01),
-            _schedule(language, 600),
+            _schedule(language, 500),
             solved=bigrams,
         ),
     }
 
 
 def _schedule(recipe: Recipe, steps: int) -> Schedule:
-    """Six epochs of batches of 32, each ended by a validation."""
+    """Two epochs of batches of 32, each ended by a validation."""
     samples = 20 if recipe.streams else 500  # of 2000 characters, or of the task's length
-    return Schedule(6, steps // 6, 32, samples, max_loss=MAX_LOSS * recipe.task.baseline)
+    return Schedule(2, steps // 2, 32, samples, max_loss=MAX_LOSS * recipe.task.baseline)
