@@ -39,11 +39,11 @@ class Thresholds:
         as it comes over 30 steps, which does not).
       exploding: largest m_t. Healthy ones had 19 or less, exploding ones 1.9e5 or more; Adam with
         clipping is not much troubled by a thousandfold growth, hence the upper part of the gap.
-      saturated: largest share of saturated values. Healthy ones had none, saturated ones 0.96 or
+      saturated: largest share of saturated values. Healthy ones had none, saturated ones 0.95 or
         more; between them lies chaos, with 0.48 to 0.66, which may be called either.
       dead_units: largest share of dead units. Half of them dead is no harm to an IRNN that learns;
         ill ones had 0.8 or more.
-      short_memory: least s. Healthy ones had 0.01 or more, those of short memory rounding: 3e-8.
+      short_memory: least s. Healthy ones had 0.01 or more, those of short memory rounding: 4e-8.
 
     Raises:
       ValueError: a threshold that is not a positive number.

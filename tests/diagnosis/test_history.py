@@ -45,18 +45,17 @@ def test_stuck_at_the_baseline():
         ({"status": "diverged"}, "the run diverged"),
         ({"final": {"restarts": 2}}, "restarted 2 times"),
         ({"history": {"train_loss": [1.0, 0.3, 0.71, 0.2]}}, "rose from 0.3 to 0.71"),
-        ({"history": {"train_loss": [0.1, None, 1e9, 0.2]}}, r"rose from 0.1 to 1e\+09"),
+        ({"history": {"train_loss": [0.1, None, 1e9, 0.2]}}, "rose from 0.1 to 1e+09"),
     ],
 )
 def test_unstable(changes, what):
     (one,) = read_history(run(FALLS, **changes), BASELINE)
     assert one.condition == "unstable"
-    assert one.cause.startswith("the ")
-    np.testing.assert_equal(bool(__import__("re").search(what, one.cause)), True)
+    assert what in one.cause
 
 
 def test_what_is_not_unstable():
-    for train in ([0.5, 0.3, 0.55], [1e-4, 1e-5, 0.05], [0.2, None, 0.1]):
+    for train in ([0.5, 0.3, 0.55], [1e-4, 1e-5, 0.05], [0.06, 0.13], [0.2, None, 0.1]):
         assert conditions(run(FALLS, history={"train_loss": train}), BASELINE) == []
     assert conditions(run(FALLS, final={"restarts": 0}), BASELINE) == []
     assert conditions(run(FALLS, final=None, status="interrupted"), BASELINE) == []

@@ -50,6 +50,7 @@ def test_loss_gradients_and_states_are_those_of_a_loop(name, rng, x64):
 
     loss, states = unrolled(zeros)
     np.testing.assert_allclose(seen.loss, loss, rtol=ROUNDING)
+    np.testing.assert_allclose(loss_fn(seen.outputs, targets), loss, rtol=ROUNDING)
     gradients = jax.jit(jax.grad(plain))(variables["params"])
     largest = max(float(jnp.max(jnp.abs(leaf))) for leaf in jax.tree.leaves(gradients))
     assert_trees_close(seen.gradients, gradients, rtol=0, atol=ROUNDING * largest)
@@ -96,6 +97,7 @@ def test_chunks_make_no_difference(length, rng, x64, monkeypatch):
 def test_shapes_and_names(rng, x64):
     variables, inputs = random_problem(rng, Stacked())
     seen = jax.eval_shape(lambda v: observe(Stacked(), v, (inputs, 0), loss_fn), variables)
+    assert seen.outputs.shape == (B, T, C)
     first, second = seen.layers["VanillaCell_0"], seen.layers["OptimizedLSTMCell_0"]
     assert (first.cell, first.activation) == ("VanillaCell", "tanh")
     assert (second.cell, second.activation) == ("OptimizedLSTMCell", "tanh")
