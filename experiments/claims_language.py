@@ -45,8 +45,8 @@ def claim_7() -> Row:
         "hardest **holds**, the order of simple text and numbers **fails**; the U **holds** for as "
         "much text, its best T being where the budget puts it (10 with a million characters, 25 "
         "with five, row 10), and **fails** for as many steps, where longer is better; "
-        "quadratic cost **fails**: it is linear at most; perplexity **fails**: it is exp of the mean loss "
-        "per character, as the reported pairs are too",
+        "quadratic cost **fails**: it is linear at most; perplexity **fails**: it is exp of the "
+        "mean loss per character, as the reported pairs are too",
     )
 
 
