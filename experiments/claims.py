@@ -12,7 +12,7 @@ from experiments.claims_adding import claim_5
 from experiments.claims_copy import claim_1, claim_2, claim_3, claim_4
 from experiments.claims_gradients import claim_6, claim_8
 from experiments.claims_language import claim_7, claim_10, language_section
-from experiments.claims_remedies import claim_9, remedies_table, troubleshooting
+from experiments.claims_remedies import claim_9, doctor_sentence, remedies_table, troubleshooting
 from experiments.claims_speed import analysis_sentence, checkpoint_sentence, speed_section
 from experiments.common.evidence import load
 from experiments.common.results import ROOT
@@ -43,6 +43,7 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "speed": lambda: speed_section(load("benchmark")),
     "language": language_section,
     "analysis": lambda: analysis_sentence(load("analysis_speed")),
+    "doctor": doctor_sentence,
     "remedies": remedies_table,
     "checkpoints": lambda: checkpoint_sentence(load("checkpoint_cost")),
 }
