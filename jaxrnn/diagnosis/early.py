@@ -74,7 +74,8 @@ def early_share(
     exchange: Exchange,
     key: Key[Array, ""],
 ) -> Float[Array, ""]:
-    """s, by one forward pass; NaN where there is no time axis or exchanging all changes nothing.
+    """s, by one forward pass; NaN where there is no time axis, exchanging all changes nothing, or
+    outputs are not finite.
 
     A layer that runs backwards ends at the first step, where the second half is what came early;
     where outputs have an axis of time, the larger of both shares counts.
@@ -104,7 +105,9 @@ def early_share(
     if not all(_has_time(y, exchange) for y in jax.tree.leaves(outputs)):
         return last
     first = _ratio(_at(moved, exchange, 0), _at(swapped, exchange, 0), _at(outputs, exchange, 0))
-    return jnp.maximum(last, first)  # NaN, if one of them is
+    # The first step may see nothing of what was exchanged; that is no reason to have no answer.
+    finite = [jnp.isfinite(y).all() for y in jax.tree.leaves((moved, outputs))]
+    return jnp.where(jnp.stack(finite).all(), jnp.fmax(last, first), jnp.nan)
 
 
 def _has_time(y: Array, exchange: Exchange) -> bool:
