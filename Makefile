@@ -54,6 +54,7 @@ figures: .venv/test.stamp
 	$(BIN)/python -m experiments.gradient_analysis
 	$(BIN)/python -m experiments.remedies
 	$(BIN)/python -m experiments.doctor_calibration
+	$(BIN)/python -m experiments.doctor_calibration --train
 	$(BIN)/python -m experiments.retractions
 	$(BIN)/python -m experiments.gradient_spikes
 	$(BIN)/python -m experiments.benchmark

@@ -87,8 +87,7 @@ def generate(config: CharLMConfig) -> None:
             raise ValueError(f"{config.load} is of {experiment}, not of char_lm")
         trained = CharLMConfig.from_json(saved)
         source = trained.corpus(job["settings"])
-        if source.hash not in trained.text_hash.split():
-            raise ValueError(f"the text that {config.load} was trained on has changed")
+        trained.check_text(job["settings"])
         first = first_prompt(source.text, config.prompt)
         recipe = trained.recipe(job["method"], job["settings"])
     except ValueError as error:

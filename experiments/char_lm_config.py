@@ -149,6 +149,12 @@ class CharLMConfig:
         """The text of a run."""
         return corpus(settings.get("dataset", self.dataset), self.text_file)
 
+    def check_text(self, settings: dict[str, Any]) -> None:
+        """ValueError unless a run's text is the one that this configuration was trained on."""
+        if self.corpus(settings).hash not in self.text_hash.split():
+            name = settings.get("dataset", self.text_file or self.dataset)
+            raise ValueError(f"the text {name} has changed since it was trained on")
+
     def schedule(self, settings: dict[str, Any]) -> Schedule:
         """Epochs and sizes."""
         characters = self.batch_size * settings.get("seq_len", self.seq_len)
@@ -165,8 +171,13 @@ class CharLMConfig:
         if self.project_every == 0:
             parts["retraction"] = None
         text = self.corpus(settings).text
+        try:
+            task = CharacterTask(text, settings.get("seq_len", self.seq_len), self.batch_size)
+        except ValueError as error:
+            source = f"--text-file {self.text_file}" if self.text_file else "--dataset"
+            raise ValueError(f"{source} with --batch-size and --seq-len: {error}") from None
         return Recipe(
-            task=CharacterTask(text, settings.get("seq_len", self.seq_len), self.batch_size),
+            task=task,
             hidden=settings.get("hidden", self.hidden),
             lr=self.lr,
             clip_norm=self.clip_norm,

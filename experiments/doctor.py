@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich.markup import escape
 from rich.table import Table
 
 from experiments.common import cli, report
-from experiments.common.recipe import Recipe, load_backend
+from experiments.common.recipe import Recipe, Weights, load_backend
 from experiments.common.results import NotWritten, plain, write_atomically
 from experiments.common.session import SavedJob, saved_job
 from experiments.common.trained import recipe_of
@@ -68,43 +69,53 @@ def examine_results(path: Path) -> list[Examined]:
         results = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror}") from None
-    except ValueError:  # neither UTF-8 nor JSON
+    except (ValueError, RecursionError):  # neither UTF-8 nor JSON
         raise ValueError(f"{path} is not JSON") from None
     missing = {"experiment", "config", "runs"} - set(results if isinstance(results, dict) else ())
     if missing or not isinstance(results["runs"], list):
         raise ValueError(f"{path} is no results.json: {', '.join(sorted(missing)) or 'runs'}")
-    runs = [run for run in results["runs"] if isinstance(run, dict) and run.get("history")]
-    trained = [run for run in runs if "val_loss" in run["history"]]
-    if not trained:
-        raise ValueError(f"{path} has no run with a history of losses: nothing to examine")
-    found = []
-    for run in trained:
-        try:
-            method, settings, seed = run["method"], run["settings"], run["seed"]
-            recipe = recipe_of(results["experiment"], results["config"], method, settings)
-            findings = read_history(run, recipe.task.baseline)
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
-            raise ValueError(f"{path} is no results.json: {error}") from None
-        found.append(Examined(_name(method, settings), seed, findings))
-    return found
+    try:
+        trained = [run for run in results["runs"] if "val_loss" in run["history"]]
+        if not trained:
+            raise ValueError("no run has a history of losses, nothing to examine")
+        return [_examine_run(results, run) for run in trained]
+    except KeyError as error:
+        raise ValueError(f"{path}: a run without {error}") from None
+    except (TypeError, AttributeError, ValueError) as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def _examine_run(results: dict[str, Any], run: dict[str, Any]) -> Examined:
+    method, settings = run["method"], run["settings"]
+    recipe = recipe_of(results["experiment"], results["config"], method, settings)
+    findings = read_history(run, recipe.task.baseline)
+    return Examined(_name(method, run["backend"], settings), run["seed"], findings)
 
 
 def examine_checkpoint(saved: SavedJob) -> list[Examined]:
     """The network and the history of each seed."""
     job, found = saved.job, []
     recipe = recipe_of(saved.experiment, saved.config, job["method"], job["settings"])
+    name = _name(job["method"], job["backend"], job["settings"])
     for seed, snapshot in zip(job["seeds"], saved.snapshots, strict=True):
         weights = load_backend(job["backend"]).weights_of(recipe, snapshot.state)
         run = plain(dataclasses.asdict(snapshot.record.finish()))
         examined = examine_network(recipe, weights, seed, run)
-        found.append(Examined(_name(job["method"], job["settings"]), seed, *examined))
+        found.append(Examined(name, seed, *examined))
     return found
 
 
 def examine_network(
-    recipe: Recipe, weights: Any, seed: int, run: dict[str, Any]
+    recipe: Recipe, weights: Weights, seed: int, run: dict[str, Any] | None = None
 ) -> tuple[Sequence[Finding], Report]:
-    """What ``jaxrnn.diagnose`` finds on sequences that the network has not seen."""
+    """What ``jaxrnn.diagnose`` finds on sequences that the network has not seen.
+
+    Args:
+      recipe: of the network.
+      weights: its own.
+      seed: of the run; the sequences come from it too.
+      run: the run as results.json has it, if its history is to be read.
+    """
     import jax
     import optax
 
@@ -127,14 +138,15 @@ def examine_network(
         {"params": jaxrnn.convert.from_weights(weights)},
         (inputs, targets),
         squared_error if recipe.is_regression else cross_entropy,
-        history=run if run["history"].get("val_loss") else None,
+        history=run if run and run["history"].get("val_loss") else None,
         baseline=task.baseline,
     )
     return found.findings, found
 
 
-def _name(method: str, settings: dict[str, Any]) -> str:
-    return ", ".join([method, *(f"{name} {value}" for name, value in settings.items())])
+def _name(method: str, backend: str, settings: dict[str, Any]) -> str:
+    special = (f"{name} {value}" for name, value in settings.items())
+    return ", ".join([f"{method} ({backend})", *special])
 
 
 def print_findings(examined: Sequence[Examined]) -> None:
@@ -153,7 +165,7 @@ def print_findings(examined: Sequence[Examined]) -> None:
         first = group[0][1]
         aid = first.first_aid[:SHOWN_REMEDIES] if first else ()
         table.add_row(
-            f"{name}, seed {seeds}",
+            escape(f"{name}, seed {seeds}"),
             condition,
             first.cause if first else "",
             "\n".join(aid),

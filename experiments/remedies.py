@@ -8,8 +8,9 @@ counts as a cure and as help is said in experiments/remedies_outcomes.py.
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 from rich.table import Table
@@ -17,8 +18,10 @@ from rich.table import Table
 from experiments.common import cli, report
 from experiments.common.jobs import Job
 from experiments.common.pool import train_in_processes
+from experiments.common.recipe import Recipe, Weights, load_backend
 from experiments.common.results import Run, plain
 from experiments.common.session import Session
+from experiments.doctor import examine_network
 from experiments.remedies_cases import QUICK, REMEDIES, Remedy, Symptom, cases, treated
 from experiments.remedies_figures import cell_text, draw
 from experiments.remedies_outcomes import UNTREATED, outcomes
@@ -53,14 +56,25 @@ def jobs(config: RemediesConfig) -> Iterator[Job]:
     found = cases()
     remedies = {UNTREATED: Remedy(), **REMEDIES}
     for symptom in config.symptoms:
-        case = found[symptom]
+        case, tried = found[symptom], []
         for name, remedy in remedies.items():
             recipe, schedule = treated(case, remedy)
-            changes = (recipe, schedule) != (case.recipe, case.schedule)
-            if name != UNTREATED and not (changes and (name in QUICK or not config.quick)):
+            is_asked_for = name in QUICK or name == UNTREATED or not config.quick
+            # What changes nothing, or the same as another remedy, as clipping where there is some.
+            if (recipe, schedule) in tried or not is_asked_for:
                 continue
+            tried.append((recipe, schedule))
             settings = {"symptom": symptom, "remedy": name, "solved": case.solved}
-            yield Job(f"{symptom}: {name}", name, recipe, schedule, settings)
+            measure = partial(diagnosed, recipe) if name == UNTREATED else None
+            yield Job(f"{symptom}: {name}", name, recipe, schedule, settings, measure)
+
+
+def diagnosed(recipe: Recipe, run: Run, weights: Weights) -> dict[str, Any]:
+    """What the doctor finds: in the network as it began and as it ended, and in its history."""
+    initial = load_backend("jax").initial_weights(recipe, run.seed)
+    before, _ = examine_network(recipe, initial, run.seed)
+    after, _ = examine_network(recipe, weights, run.seed, plain(asdict(run)))
+    return {"conditions": sorted({finding.condition for finding in (*before, *after)})}
 
 
 def measure(config: RemediesConfig, session: Session) -> list[Run]:
@@ -74,7 +88,7 @@ def measure(config: RemediesConfig, session: Session) -> list[Run]:
 def short(run: Run, baseline: float) -> Run:
     """A run without its curves, of which a thousand would be too much for one file."""
     loss = run.final.get("val_loss", np.nan) if run.status == "completed" else np.nan
-    kept = ("diverged_at_step", "grad_norm_max", "spectral_norm_max")
+    kept = ("diverged_at_step", "grad_norm_max", "spectral_norm_max", "conditions")
     final = {name: run.final[name] for name in kept if name in run.final}
     final |= {"val_loss": loss, "score": loss / baseline}
     return replace(run, history={}, steps={}, final=final)

@@ -50,12 +50,14 @@ class Remedy:
 
     Attributes:
       recipe: fields of the recipe and their new values.
+      optimizer: another one. Its rate is the case's if it is of the same kind, else its usual one.
       rate: what the learning rate is multiplied by.
       schedule: fields of the schedule.
       warms_up: whether the rate rises over the first tenth of the steps, and falls to zero.
     """
 
     recipe: dict[str, Any] = field(default_factory=dict)
+    optimizer: Any = None
     rate: float = 1.0
     schedule: dict[str, Any] = field(default_factory=dict)
     warms_up: bool = False
@@ -64,12 +66,15 @@ class Remedy:
         """Both at once."""
         return Remedy(
             self.recipe | other.recipe,
+            other.optimizer or self.optimizer,
             self.rate * other.rate,
             self.schedule | other.schedule,
             self.warms_up or other.warms_up,
         )
 
 
+# Those that scale each weight's step by its gradients, and those that do not.
+USUAL_RATES = {"adam": 1e-3, "rmsprop": 1e-3, "sgd": 0.1, "momentum": 0.1}
 SINGLE: dict[str, Remedy] = {
     "gru": Remedy({"cell": "gru"}),
     "lstm": Remedy({"cell": "lstm"}),
@@ -78,7 +83,7 @@ SINGLE: dict[str, Remedy] = {
     "relu": Remedy({"activation": "relu"}),
     "leaky_relu": Remedy({"activation": "leaky_relu"}),
     "modrelu": Remedy({"activation": "modrelu"}),
-    "identity_init": Remedy({"recurrent_init": "identity"}),
+    "identity_init": Remedy({"recurrent_init": "identity", "identity_scale": 1.0}),
     "scaled_identity_init": Remedy({"recurrent_init": "identity", "identity_scale": 0.5}),
     "orthogonal_init": Remedy({"recurrent_init": "orthogonal"}),
     "henaff_init": Remedy({"recurrent_init": "henaff"}),
@@ -91,9 +96,10 @@ SINGLE: dict[str, Remedy] = {
     "lower_rate": Remedy(rate=0.1),
     "higher_rate": Remedy(rate=10.0),
     "warm_up": Remedy(warms_up=True),
-    "adam": Remedy({"optimizer": "adam", "lr": 1e-3}),
-    "rmsprop": Remedy({"optimizer": "rmsprop", "lr": 1e-3}),
-    "momentum": Remedy({"optimizer": "momentum", "lr": 1e-2}),
+    "adam": Remedy(optimizer="adam"),
+    "rmsprop": Remedy(optimizer="rmsprop"),
+    "sgd": Remedy(optimizer="sgd"),
+    "momentum": Remedy(optimizer="momentum"),
     "truncated_bptt": Remedy({"bptt_steps": 10}),
     "growing_length": Remedy(schedule={"start_length": 5}),
 }
@@ -124,7 +130,12 @@ QUICK = (
 
 def treated(case: Case, remedy: Remedy) -> tuple[Recipe, Schedule]:
     """How a case is trained with a remedy."""
-    recipe = replace(case.recipe, **remedy.recipe)
+    recipe, optimizer = replace(case.recipe, **remedy.recipe), remedy.optimizer
+    if optimizer is not None:
+        usual = USUAL_RATES[optimizer]
+        if usual == USUAL_RATES[recipe.optimizer]:
+            usual = recipe.lr
+        recipe = replace(recipe, optimizer=optimizer, lr=usual)
     recipe = replace(recipe, lr=remedy.rate * recipe.lr)
     if remedy.warms_up:
         steps = case.schedule.epochs * case.schedule.steps_per_epoch

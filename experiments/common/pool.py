@@ -76,4 +76,11 @@ def _start(queue: "SimpleQueue[int]") -> None:
 
 def _train(work: tuple[int, Job, Sequence[int]]) -> tuple[int, list[Run]]:
     i, job, seeds = work
-    return i, train_runs(job.method, job.recipe, job.schedule, seeds, "jax", settings=job.settings)
+    return i, train_runs(
+        job.method,
+        job.recipe,
+        job.schedule,
+        seeds,
+        settings=job.settings,
+        measure=job.measure,
+    )

@@ -28,14 +28,16 @@ def recipe_of(
       settings: of the run.
 
     Raises:
-      ValueError: an experiment that trains nothing to be examined, or settings that it does not
-        have.
+      ValueError: an experiment that trains nothing to be examined, settings that it does not have,
+        or a text that has changed.
     """
     if experiment not in KNOWN:
         raise ValueError(f"experiment must be one of {', '.join(KNOWN)}, got {experiment}")
     try:
         if experiment == "char_lm":
-            return CharLMConfig.from_json(dict(config)).recipe(method, dict(settings))
+            trained = CharLMConfig.from_json(dict(config))
+            trained.check_text(dict(settings))
+            return trained.recipe(method, dict(settings))
         if experiment == "adding_task":
             # What a mode allows is for the command line to say; its settings are the run's.
             fields = {name: config[name] for name in config.keys() - {"irnn", "preset", *SWEEPS}}

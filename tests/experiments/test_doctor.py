@@ -22,16 +22,16 @@ def conditions(folder):
 
 def test_the_copy_task():
     assert conditions("copy_task") == {
-        "vanilla": {"stuck_at_baseline"},
-        "orthogonal_init": {"stuck_at_baseline"},
-        "qr": set(),
+        "vanilla (jax)": {"stuck_at_baseline"},
+        "orthogonal_init (jax)": {"stuck_at_baseline"},
+        "qr (jax)": set(),
     }
 
 
 def test_restarts_and_settings():
     found = conditions("adding_task/sweep_clip")
-    assert "unstable" in found["irnn, optimizer sgd, lr 0.01, clip_norm 0.0"]
-    assert found["irnn, optimizer adam, lr 0.0001, clip_norm 1.0"] == set()
+    assert "unstable" in found["irnn (jax), optimizer sgd, lr 0.01, clip_norm 0.0"]
+    assert found["irnn (jax), optimizer adam, lr 0.0001, clip_norm 1.0"] == set()
 
 
 @pytest.mark.parametrize("folder", ["char_lm", "retractions", "gradient_spikes"])
@@ -51,11 +51,14 @@ def results(**changes):
         (b"{", "is not JSON"),
         (b"[1, 2]", "is no results.json: config, experiment, runs"),
         (results(runs=3), "is no results.json: runs"),
-        (results(runs=[]), "no run with a history"),
-        (results(runs=[{"method": "qr", "history": {"val_loss": [1.0]}}]), "'settings'"),
+        (b"[" * 100_000, "is not JSON"),
+        (results(runs=[]), "no run has a history"),
+        (results(runs=[{"method": "qr"}]), "a run without 'history'"),
+        (results(runs=[{"history": 3}]), "not iterable"),
+        (results(runs=[{"method": "qr", "history": {"val_loss": [1.0]}}]), "without 'settings'"),
         (results(experiment="benchmark"), "experiment must be one of copy_task"),
         (results(config={"hidden": 0}), "--hidden must be from 1"),
-        (results(config=[]), "is no results.json"),
+        (results(config=[]), "not a configuration of copy_task"),
     ],
 )
 def test_files_that_are_refused(tmp_path, capsys, content, message):
