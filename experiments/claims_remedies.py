@@ -15,6 +15,10 @@ from jaxrnn.diagnosis import FIRST_AID, how
 RECOMMENDED: dict[Symptom, tuple[str, ...]] = {
     "vanishing": ("relu", "leaky_relu", "identity_init", "orthogonal_init", "skip"),
     "exploding": (
+        *("clip_norm", "clip_norm_5", "clip_value", "scaled_identity_init", "small_inputs", "adam"),
+        *("lower_rate", "warm_up"),
+    ),
+    "unstable": (
         *("clip_norm", "clip_norm_5", "clip_value", "lower_rate", "warm_up", "adam", "rmsprop"),
         *("small_inputs", "truncated_bptt", "growing_length"),
     ),

@@ -33,12 +33,17 @@ def train_in_processes(
         dataclasses.replace(job, recipe=dataclasses.replace(job.recipe, devices=1)) for job in jobs
     ]
     by_job: dict[int, list[Run]] = {}
-    runs: list[Run] = []
+    runs: list[Run] = []  # those of ``by_job``, in order
+
+    def add(i: int, ended: list[Run]) -> None:
+        by_job[i] = ended
+        runs[:] = [run for _, group in sorted(by_job.items()) for run in group]
+
     with interruptible(runs):
         for i, job in enumerate(jobs):
             done = session.finished(_untrained(job, seeds))
             if done is not None:
-                by_job[i] = done
+                add(i, done)
         left = [(i, job, seeds) for i, job in enumerate(jobs) if i not in by_job]
         context = multiprocessing.get_context("spawn")
         cores = _cores()
@@ -48,8 +53,7 @@ def train_in_processes(
         with context.Pool(min(len(cores), max(1, len(left))), _start, (queue,)) as pool:
             ended = pool.imap_unordered(_train, left)
             for i, trained in track(ended, title, len(left), console=report.console):
-                by_job[i] = trained
-                runs[:] = [run for _, group in sorted(by_job.items()) for run in group]
+                add(i, trained)
                 session.finished(trained)  # names the job that is then saved as ended
                 session.finish(trained, [])
     return runs

@@ -103,7 +103,7 @@ def test_the_network_of_a_checkpoint(tmp_path, capsys, backend):
     for one in found:
         layer = one["report"]["evidence"]["layers"]["cell"]
         (kernel,) = layer["kernels"].values()
-        assert kernel["spectral_norm"] == pytest.approx(1, abs=1e-5)  # projected
+        assert kernel["singular_values"] == pytest.approx([1] * 8, abs=1e-5)  # projected
         assert layer["steps"] == 2 * 3 + 1
 
 
