@@ -88,6 +88,7 @@ def measure(config: RemediesConfig, session: Session) -> list[Run]:
 def short(run: Run, baseline: float) -> Run:
     """A run without its curves, of which a thousand would be too much for one file."""
     loss = run.final.get("val_loss", np.nan) if run.status == "completed" else np.nan
+    loss = np.nan if np.isnan(loss) else plain(loss)  # in the digits of a checkpoint
     kept = ("diverged_at_step", "grad_norm_max", "spectral_norm_max", "conditions")
     final = {name: run.final[name] for name in kept if name in run.final}
     final |= {"val_loss": loss, "score": loss / baseline}
