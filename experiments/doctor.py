@@ -4,8 +4,7 @@
     python -m experiments.doctor --checkpoint DIR
 
 A results.json tells what the loss did; a checkpoint (--checkpoint-dir of an experiment) holds the
-network itself, which is measured on fresh sequences of its task. TROUBLESHOOTING.md explains the
-conditions and shows what each remedy was measured to do.
+network itself, which is measured on fresh sequences of its task.
 """
 
 import dataclasses

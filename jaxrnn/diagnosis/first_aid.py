@@ -1,6 +1,6 @@
 """One table: what each condition usually comes from, and what helps, the most promising first.
 
-Everything that speaks of remedies is read off here: reports, the doctor, TROUBLESHOOTING.md.
+Everything that speaks of remedies is read off here: reports and the doctor.
 """
 
 from typing import NamedTuple
