@@ -68,7 +68,7 @@ class LeakyCell(WrappedCell):
             raise ValueError(f"rate must be above 0 and at most 1, got {rate!r}")
         _refuse(self, cell, WrappedCell)
         super().__init__(cell)
-        self.rate = rate
+        self.rate: float = rate
 
     def step(self, carry: Any, x: Tensor) -> Any:
         """The carry after a step with x_t (B, D)."""
