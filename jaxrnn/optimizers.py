@@ -10,6 +10,8 @@ outside the root, are PyTorch's. And the learning rate is part of the state: a r
 goes back to an earlier state and on with a lower rate, and nothing is compiled anew.
 """
 
+import math
+import operator
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -76,7 +78,7 @@ def schedule(warmup_steps: int = 0, decay_steps: int = 0) -> Factor:
       decay_steps: D, counted from the beginning; 0: none, so that the factor stays at 1.
 
     Raises:
-      ValueError: W < 0, or 0 < D ≤ W, or D < 0.
+      ValueError: W < 0, or 0 < D ≤ W, or D < 0, or one that is no whole number.
     """
     _check_schedule(warmup_steps, decay_steps)
 
@@ -92,13 +94,21 @@ def schedule(warmup_steps: int = 0, decay_steps: int = 0) -> Factor:
 
 
 def _check_schedule(warmup_steps: int, decay_steps: int) -> None:
-    if warmup_steps < 0:
-        raise ValueError(f"warmup_steps must be 0 or more, got {warmup_steps}")
-    if decay_steps and decay_steps <= warmup_steps:
+    if not (_is_whole(warmup_steps) and warmup_steps >= 0):
+        raise ValueError(f"warmup_steps must be a whole number, 0 or more, got {warmup_steps!r}")
+    if not (_is_whole(decay_steps) and (decay_steps == 0 or decay_steps > warmup_steps)):
         raise ValueError(
-            f"decay_steps must be 0, or more than the {warmup_steps} of warmup_steps, "
-            f"got {decay_steps}"
+            f"decay_steps must be 0, or a whole number above the {warmup_steps} of warmup_steps, "
+            f"got {decay_steps!r}"
         )
+
+
+def _is_whole(value: Any) -> bool:
+    try:
+        operator.index(value)
+    except TypeError:
+        return False
+    return True
 
 
 def optimizer(
@@ -124,10 +134,17 @@ def optimizer(
       factor: the k-th step, from 0, → what all rates are multiplied by; see ``schedule``.
 
     Raises:
-      ValueError: an unknown name.
+      ValueError: an unknown name; a rate or a limit that is negative or not finite.
     """
     if name not in OPTIMIZERS:
         raise ValueError(f"optimizer must be one of {', '.join(OPTIMIZERS)}, got {name!r}")
+    _check_not_negative(
+        lr=lr,
+        recurrent_lr=0.0 if recurrent_lr is None else recurrent_lr,
+        clip_norm=clip_norm,
+        clip_value=clip_value,
+        clip_adaptive=clip_adaptive,
+    )
 
     def at_rate(rate: float) -> optax.GradientTransformation:
         return optax.chain(OPTIMIZERS[name](), scale_by_learning_rate(rate))
@@ -143,6 +160,12 @@ def optimizer(
     if clip_adaptive:
         steps = optax.chain(optax.adaptive_grad_clip(clip_adaptive), steps)
     return optax.chain(optax.clip(clip_value), steps) if clip_value else steps
+
+
+def _check_not_negative(**values: float) -> None:
+    for name, value in values.items():
+        if not 0 <= value < math.inf:
+            raise ValueError(f"{name} must be 0 or more and finite, got {value}")
 
 
 sgd = partial(optimizer, "sgd")

@@ -38,7 +38,9 @@ class StackedModel(RecurrentModel):
       dtype, param_dtype: of the readout's computation and of its parameters.
 
     Raises:
-      ValueError: no cells, or a dropout_rate outside [0, 1).
+      ValueError: no cells, anything else among them, one that stands there twice (its layers would
+        share their weights); a dropout_rate outside [0, 1); an initial_carry that is no tuple of a
+        carry for each cell.
     """
 
     cells: Sequence[nn.RNNCellBase]
@@ -51,8 +53,7 @@ class StackedModel(RecurrentModel):
     param_dtype: Any = jnp.float32
 
     def __post_init__(self) -> None:
-        if not self.cells:
-            raise ValueError("a StackedModel needs one cell or more, got none")
+        _check_cells(self.cells)
         if not 0 <= self.dropout_rate < 1:
             raise ValueError(f"dropout_rate must be in [0, 1), got {self.dropout_rate}")
         super().__post_init__()
@@ -83,7 +84,12 @@ class StackedModel(RecurrentModel):
             param_dtype=self.param_dtype,
             name="readout",
         )
-        carries = [None] * len(self.cells) if initial_carry is None else initial_carry
+        carries = (None,) * len(self.cells) if initial_carry is None else initial_carry
+        if not isinstance(carries, list | tuple) or len(carries) != len(self.cells):
+            raise ValueError(
+                f"initial_carry must be a tuple of {len(self.cells)} carries, one for each cell, "
+                f"got {_described(carries)}"
+            )
         hidden, last = inputs, []
         for cell, carry in zip(self.cells[:-1], carries[:-1], strict=True):
             carry, hidden = self._run(cell, lambda h: h, hidden, carry, seq_lengths)
@@ -93,3 +99,22 @@ class StackedModel(RecurrentModel):
             self.cells[-1], readout, hidden, carries[-1], seq_lengths, last_only=self.last_only
         )
         return ((*last, carry), outputs) if return_carry else outputs
+
+
+def _check_cells(cells: Any) -> None:
+    if not isinstance(cells, list | tuple):
+        raise ValueError(f"cells must be a list of cells, such as [GRUCell(5)], got {cells!r}")
+    if not cells:
+        raise ValueError("a StackedModel needs one cell or more, got none")
+    for cell in cells:
+        if not isinstance(cell, nn.RNNCellBase):
+            raise ValueError(f"each of cells must be an RNNCellBase, got {cell!r}")
+    if len({id(cell) for cell in cells}) < len(cells):
+        raise ValueError(
+            f"each of cells must be a cell of its own, got the same one twice: {cells}"
+        )
+
+
+def _described(carries: Any) -> str:
+    kind = type(carries).__name__
+    return f"a {kind} of {len(carries)}" if isinstance(carries, list | tuple) else kind

@@ -184,9 +184,11 @@ def with_length(task: AnyTask, length: int) -> AnyTask:
 def growing_length(first: int, last: int, epoch: int, epochs: int) -> int:
     """The length to train on when sequences start short and grow (Bengio et al. 2009).
 
-    It doubles, from ``first`` to ``last``: few different lengths, for each is compiled anew. Those
-    below ``last`` share the first half of the epochs evenly; the second half has the task's own,
-    for a curriculum that puts off what is hard can do worse than none (Zaremba & Sutskever 2014).
+    It doubles, from ``first`` in the first epoch to ``last``: few different lengths, for each is
+    compiled anew. Those below ``last`` share the first half of the epochs evenly; where that is too
+    short for all of them, some between are left out. The second half has the task's own, and so has
+    a single epoch, for a curriculum that puts off what is hard can do worse than none (Zaremba &
+    Sutskever 2014).
 
     Args:
       first: the shortest length.
@@ -200,6 +202,8 @@ def growing_length(first: int, last: int, epoch: int, epochs: int) -> int:
     if not 1 <= first <= last:
         raise ValueError(f"the first length must be from 1 to the last, {last}, got {first}")
     doublings = ((last - 1) // first).bit_length()  # the least n with first · 2ⁿ ≥ last
+    if epoch == 1 < epochs:
+        return first
     return min(last, first * 2 ** ((2 * epoch - 1) * doublings // epochs))
 
 

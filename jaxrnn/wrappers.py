@@ -5,11 +5,15 @@
     truncated    h_t = F(h_{t-1}, x_t), without a gradient by h_{t-1} where t is a multiple of k
 
 Each goes around any Flax cell that emits its state, the last array of its carry, as all of Flax's
-do, and is such a cell itself. Its parameters are the inner cell's under the inner cell's own names,
-so a checkpoint of a VanillaCell loads into a leaky one. Where several are combined:
+do, and is such a cell itself; of a cell in nn.remat only shape and dtype can be checked. Its
+parameters are the inner cell's under the inner cell's own names, so a checkpoint of a VanillaCell
+loads into a leaky one. Where several are combined:
 ``TruncatedCell(SkipCell(LeakyCell(cell, ...), ...), ...)``.
 """
 
+import inspect
+import operator
+from numbers import Real
 from typing import Any
 
 import jax
@@ -68,11 +72,11 @@ class LeakyCell(WrappedCell):
         this module: the others go around this one.
     """
 
-    rate: float = 1.0
+    rate: float
 
     def __post_init__(self) -> None:
-        if not 0 < self.rate <= 1:
-            raise ValueError(f"rate must be above 0 and at most 1, got {self.rate}")
+        if not (isinstance(self.rate, Real) and 0 < self.rate <= 1):
+            raise ValueError(f"rate must be above 0 and at most 1, got {self.rate!r}")
         _refuse(self, WrappedCell)
         super().__post_init__()
 
@@ -105,11 +109,11 @@ class SkipCell(WrappedCell):
       steps: k, at least 2: a skip of one step is W_hh.
 
     Raises:
-      ValueError: steps below 2; a cell that is none, emits anything but its state, or is a
-        ``TruncatedCell``, past which the skip would carry a gradient.
+      ValueError: steps that are no whole number or below 2; a cell that is none, emits anything but
+        its state, or is a ``TruncatedCell``, past which the skip would carry a gradient.
     """
 
-    steps: int = 2
+    steps: int
 
     def __post_init__(self) -> None:
         _check_steps(self.steps, at_least=2)
@@ -120,7 +124,8 @@ class SkipCell(WrappedCell):
         """One step: (past and h_{t-1}, x_t) → (past and h_t, h_t)."""
         past, inner = carry
         last = state_of(inner)[..., None, :]
-        x = jnp.concatenate([inputs, past[..., 0, :].astype(inputs.dtype)], axis=-1)
+        # Of different dtypes they promote: states keep their digits next to tokens or bfloat16.
+        x = jnp.concatenate([inputs, past[..., 0, :]], axis=-1)
         inner = _step(self.cell, inner, x)
         past = jnp.concatenate([past[..., 1:, :], last], axis=-2)
         return (past, inner), state_of(inner)
@@ -147,10 +152,10 @@ class TruncatedCell(WrappedCell):
       steps: k, at least 1.
 
     Raises:
-      ValueError: steps below 1; a cell that is none.
+      ValueError: steps that are no whole number or below 1; a cell that is none.
     """
 
-    steps: int = 1
+    steps: int
 
     def __post_init__(self) -> None:
         _check_steps(self.steps, at_least=1)
@@ -187,7 +192,7 @@ def state_of(carry: Any) -> Array:
 def _step(cell: Any, carry: Any, inputs: Array) -> Any:
     """The carry after a step of a cell that emits its state."""
     new, outputs = cell(carry, inputs)
-    if outputs is not state_of(new):
+    if not _is_state(cell, outputs, state_of(new)):
         raise ValueError(
             "a wrapped cell has to emit its state, the last array of its carry, as Flax's do; "
             f"{type(cell).__name__} emits something else"
@@ -195,9 +200,29 @@ def _step(cell: Any, carry: Any, inputs: Array) -> Any:
     return new
 
 
+def _is_state(cell: Any, outputs: Any, state: Array) -> bool:
+    """Whether the outputs are the state itself, or may be where a transformation hides it."""
+    if outputs is state:
+        return True
+    # nn.remat(Cell) is a subclass whose call wraps that of Cell, and gives copies of what it gives.
+    kind: Any = type(cell)
+    is_transformed = "__call__" in vars(kind) and (
+        inspect.unwrap(kind.__call__) is inspect.unwrap(kind.__base__.__call__)
+    )
+    return (
+        is_transformed
+        and isinstance(outputs, Array)
+        and (outputs.shape, outputs.dtype) == (state.shape, state.dtype)
+    )
+
+
 def _check_steps(steps: int, at_least: int) -> None:
-    if steps < at_least or steps % 1 != 0:
-        raise ValueError(f"steps must be a whole number, {at_least} or more, got {steps}")
+    try:
+        is_allowed = operator.index(steps) >= at_least
+    except TypeError:
+        is_allowed = False
+    if not is_allowed:
+        raise ValueError(f"steps must be a whole number, {at_least} or more, got {steps!r}")
 
 
 def _refuse(outer: Any, kind: type) -> None:

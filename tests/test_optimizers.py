@@ -137,13 +137,18 @@ def test_a_schedule_multiplies_rates_that_can_still_be_cut(params_and_grads):
 
 
 @pytest.mark.parametrize("library", [schedule, torch_ref.optimizers.schedule])
+@pytest.mark.usefixtures("unchecked")
 def test_schedules_that_are_none_are_refused(library):
-    with pytest.raises(ValueError, match="warmup_steps must be 0 or more, got -1"):
-        library(-1)
-    for decay_steps in (-2, 3, 1):
-        message = f"decay_steps must be 0, or more than the 3 of warmup_steps, got {decay_steps}"
+    for steps in (-1, 2.5, float("nan"), float("inf"), "4"):
+        message = f"warmup_steps must be a whole number, 0 or more, got {steps!r}"
         with pytest.raises(ValueError, match=message):
-            library(3, decay_steps)
+            library(steps)
+    for steps in (-2, 3, 1, 4.5, float("nan"), float("inf"), "4"):
+        message = f"must be 0, or a whole number above the 3 of warmup_steps, got {steps!r}"
+        with pytest.raises(ValueError, match=message):
+            library(3, steps)
+    with pytest.raises(ValueError, match=r"decay_steps .* got nan"):
+        library(0, float("nan"))
 
 
 def test_unknown_optimizers_are_refused():
@@ -154,6 +159,25 @@ def test_unknown_optimizers_are_refused():
     ):
         with pytest.raises(ValueError, match="one of sgd, momentum, rmsprop, adam, got 'lion'"):
             make()
+
+
+@pytest.mark.parametrize("value", [-0.1, float("nan"), float("inf")])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_rates_and_limits_that_are_none_are_refused(name, value):
+    model = torch_ref.SequenceModel(torch_ref.VanillaCell(2, 3), 4)
+    theirs = torch_ref.optimizers.optimizer(name, model, 0.1)
+    clips = ("clip_norm", "clip_value", "clip_adaptive")
+    for option in ("lr", "recurrent_lr", *clips):
+        options = {"lr": 0.1} | {option: value}
+        message = f"^{option} must be 0 or more and finite, got {value}"
+        with pytest.raises(ValueError, match=message):
+            optimizer(name, **options)
+        if option in clips:
+            with pytest.raises(ValueError, match=message):
+                torch_ref.TrainState(model, theirs, **{option: value})
+        else:
+            with pytest.raises(ValueError, match=message):
+                torch_ref.optimizers.optimizer(name, model, **options)
 
 
 def test_adam_gives_recurrent_kernels_a_rate_of_their_own(params_and_grads):

@@ -120,14 +120,31 @@ def test_dropout_is_between_layers_and_nowhere_else():
     assert (other != dropped).any()
 
 
+TWICE = VanillaCell(N)
+
+
 @pytest.mark.parametrize(
     ("cells", "rate", "message"),
     [
         ([], 0.0, "one cell or more, got none"),
         ([VanillaCell(N)], 1.0, r"dropout_rate must be in \[0, 1\), got 1.0"),
         ([VanillaCell(N)], float("nan"), r"dropout_rate must be in \[0, 1\), got nan"),
+        (VanillaCell(N), 0.0, r"cells must be a list of cells, .* got VanillaCell\("),
+        ([5, 6], 0.0, "each of cells must be an RNNCellBase, got 5"),
+        ([TWICE, TWICE], 0.0, "a cell of its own, got the same one twice"),
     ],
 )
+@pytest.mark.usefixtures("unchecked")
 def test_bad_input_is_named(cells, rate, message):
     with pytest.raises(ValueError, match=message):
         StackedModel(cells, C, dropout_rate=rate)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_an_initial_carry_of_other_layers_is_named():
+    model, x = StackedModel([VanillaCell(N), VanillaCell(N)], C), jnp.zeros((2, T, D))
+    variables = model.init(jax.random.key(0), x)
+    h = jnp.zeros((2, N))
+    for carry, got in (((h,), "a tuple of 1"), ([h] * 3, "a list of 3"), (h, "ArrayImpl")):
+        with pytest.raises(ValueError, match=f"must be a tuple of 2 carries, .* got {got}"):
+            model.apply(variables, x, initial_carry=carry)

@@ -143,7 +143,10 @@ def test_growing_lengths():
     assert lengths(10, 35, 4) == [10, 20, 35, 35]
     assert lengths(10, 10, 3) == [10, 10, 10]
     assert lengths(3, 100, 1) == [100]  # too few epochs for all, but never for the last
-    assert lengths(1, 9, 2) == [4, 9]
+    # Too few for all those between, but never for the first and the last.
+    assert lengths(1, 9, 2) == [1, 9]
+    assert lengths(5, 35, 2) == [5, 35]
+    assert lengths(1, 100, 4) == [1, 32, 100, 100]
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 7, 20])
@@ -156,6 +159,6 @@ def test_lengths_grow_to_the_last_by_the_middle(first, last, epochs):
         return
     found = lengths(first, last, epochs)
     assert found == sorted(found)
-    assert found[0] >= first
+    assert found[0] == (first if epochs > 1 else last)
     assert set(found[(epochs + 1) // 2 :]) <= {last} == {found[-1]}
     assert len(set(found)) <= 2 + np.log2(last / first)

@@ -138,6 +138,20 @@ def test_dropout_is_between_layers_and_only_in_training():
     [
         (lambda: StackedModel([], C), "one cell or more, got none"),
         (lambda: StackedModel([GRUCell(D, N)], C, 1.0), r"in \[0, 1\), got 1.0"),
+        (lambda: StackedModel(GRUCell(D, N), C), r"cells must be a list of cells, .* got GRUCell"),
+        (lambda: StackedModel([5, 6], C), "each of cells must be one of torch_ref's, got 5"),
+        (lambda: StackedModel([GRUCell(N, N)] * 2, C), "cell of its own, got the same one twice"),
+        (
+            lambda: StackedModel([GRUCell(D, N)], C)(torch.zeros(2, 4, D), ()),
+            "must be a tuple of 1 carries, one for each cell, got a tuple of 0",
+        ),
+        (
+            lambda: StackedModel([GRUCell(D, N)], C)(torch.zeros(2, 4, D), torch.zeros(1, N)),
+            "must be a tuple of 1 carries, one for each cell, got Tensor",
+        ),
+        (lambda: LeakyCell(GRUCell(D, N), "a"), "rate must be above 0 and at most 1, got 'a'"),
+        (lambda: SkipCell(GRUCell(D + N, N), 3.0), "whole number, 2 or more, got 3.0"),
+        (lambda: TruncatedCell(GRUCell(D, N), "a"), "whole number, 1 or more, got 'a'"),
         (lambda: LeakyCell(GRUCell(D, N), 0), "rate must be above 0 and at most 1, got 0"),
         (lambda: SkipCell(GRUCell(D + N, N), 1), "whole number, 2 or more, got 1"),
         (lambda: SkipCell(GRUCell(D, N), 2), r"D \+ N inputs, got 3 for 5 units"),
@@ -150,6 +164,14 @@ def test_dropout_is_between_layers_and_only_in_training():
 def test_bad_wrappers_are_named(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_states_keep_their_digits_beside_inputs_of_other_dtypes():
+    cell = SkipCell(GRUCell(D + N, N, dtype=torch.float64), 3)
+    x = torch.eye(D)[torch.arange(12).reshape(2, 6) % D]  # exact in every dtype
+    expected, _ = cell(x.double())
+    for dtype in (torch.int64, torch.bfloat16, torch.float32):
+        assert torch.equal(cell(x.to(dtype))[0], expected)
 
 
 def test_half_precision_is_projected_and_measured_in_float32(model):

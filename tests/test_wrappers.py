@@ -37,6 +37,8 @@ WRAPPERS = {
     "all": lambda cell: TruncatedCell(SkipCell(LeakyCell(cell, 0.3), 3), 2),
 }
 
+REMAT = nn.remat(nn.GRUCell)
+
 # Each cell, each wrapper; all pairs would take minutes, and observe has them in its own tests.
 PAIRS = [
     ("vanilla", "leaky"),
@@ -293,6 +295,30 @@ def test_lengths_and_batch_axes(rng, wrapped):
         assert_trees_close(jax.tree.map(lambda leaf, b=b: leaf[b], carry), alone, **FLOAT64)
 
 
+@pytest.mark.usefixtures("unchecked")
+def test_states_keep_their_digits_beside_inputs_of_other_dtypes(rng, x64):
+    model = nn.RNN(SkipCell(VanillaCell(N, **WIDE), 3))
+    variables, _ = random_problem(rng, model)
+    x = np.eye(D)[rng.integers(0, D, (B, T))]  # exact in every dtype
+    expected = model.apply(variables, jnp.asarray(x))
+    for dtype in (jnp.int32, jnp.bfloat16, jnp.float32):
+        np.testing.assert_array_equal(model.apply(variables, jnp.asarray(x, dtype)), expected)
+
+
+def test_a_cell_in_remat_emits_its_state(rng, x64):
+    x = jnp.asarray(rng.standard_normal((B, T, D)))
+    cells = [SkipCell(LeakyCell(kind(N, **WIDE), 0.3), 2) for kind in (nn.GRUCell, REMAT)]
+    variables = nn.RNN(cells[0]).init(jax.random.key(0), x)
+    found = [jax.jit(nn.RNN(cell).apply)(variables, x) for cell in cells]
+    np.testing.assert_allclose(*found, **FLOAT64)
+
+
+@pytest.mark.parametrize("wrapper", [LeakyCell, SkipCell, TruncatedCell])
+def test_no_rate_and_no_steps_go_without_saying(wrapper):
+    with pytest.raises(TypeError, match=r"missing a required .*(rate|steps)"):
+        wrapper(VanillaCell(N))
+
+
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
 def test_half_precision_runs_under_the_scan(rng, dtype):
     model = nn.RNN(WRAPPERS["all"](VanillaCell(N, dtype=dtype)), return_carry=True)
@@ -311,6 +337,12 @@ class Emits(VanillaCell):
         return h, 2 * h
 
 
+class Projects(VanillaCell):
+    def __call__(self, carry, inputs):
+        h, _ = super().__call__(carry, inputs)
+        return h, h[..., 1:]
+
+
 ORDER = r"TruncatedCell\(SkipCell\(LeakyCell"
 
 
@@ -323,14 +355,23 @@ ORDER = r"TruncatedCell\(SkipCell\(LeakyCell"
         (lambda: SkipCell(VanillaCell(N), 1), "whole number, 2 or more, got 1"),
         (lambda: SkipCell(VanillaCell(N), 2.5), "whole number, 2 or more, got 2.5"),
         (lambda: TruncatedCell(VanillaCell(N), 0), "whole number, 1 or more, got 0"),
+        (lambda: SkipCell(VanillaCell(N), 3.0), "whole number, 2 or more, got 3.0"),
+        (lambda: SkipCell(VanillaCell(N), "a"), "whole number, 2 or more, got 'a'"),
+        (lambda: TruncatedCell(VanillaCell(N), None), "whole number, 1 or more, got None"),
+        (lambda: LeakyCell(VanillaCell(N), "a"), "rate must be above 0 .* got 'a'"),
         (lambda: LeakyCell(nn.Dense(N), 0.5), "RNNCellBase, .* got Dense"),
         (lambda: SkipCell("gru", 2), "RNNCellBase, .* got 'gru'"),
         (lambda: TruncatedCell(nn.RNN(VanillaCell(N)), 2), "RNNCellBase, .* got RNN"),
         (lambda: LeakyCell(SkipCell(VanillaCell(N), 2), 0.5), f"around SkipCell: .*{ORDER}"),
         (lambda: SkipCell(TruncatedCell(VanillaCell(N), 2), 2), f"TruncatedCell: .*{ORDER}"),
-        (
-            lambda: nn.RNN(LeakyCell(Emits(N), 0.5)).init(jax.random.key(0), jnp.zeros((B, T, D))),
-            "has to emit its state.*Emits emits something else",
+        *(
+            (
+                lambda kind=kind: nn.RNN(LeakyCell(kind(N), 0.5)).init(
+                    jax.random.key(0), jnp.zeros((B, T, D))
+                ),
+                f"has to emit its state.*{name} emits something else",
+            )
+            for name, kind in {"Emits": Emits, "Projects": nn.remat(Projects)}.items()
         ),
     ],
 )

@@ -10,6 +10,7 @@ Clipping follows Optax's formula, g · min(1, max_norm / ‖g‖). torch's own c
 """
 
 import math
+import operator
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -52,13 +53,15 @@ def schedule(warmup_steps: int = 0, decay_steps: int = 0) -> Factor:
       decay_steps: D, counted from the beginning; 0: none, so that the factor stays at 1.
 
     Raises:
-      ValueError: W < 0, or 0 < D ≤ W, or D < 0.
+      ValueError: W < 0, or 0 < D ≤ W, or D < 0, or one that is no whole number.
     """
     W, D = warmup_steps, decay_steps
-    if W < 0:
-        raise ValueError(f"warmup_steps must be 0 or more, got {W}")
-    if D and D <= W:
-        raise ValueError(f"decay_steps must be 0, or more than the {W} of warmup_steps, got {D}")
+    if not (_is_whole(W) and W >= 0):
+        raise ValueError(f"warmup_steps must be a whole number, 0 or more, got {W!r}")
+    if not (_is_whole(D) and (D == 0 or D > W)):
+        raise ValueError(
+            f"decay_steps must be 0, or a whole number above the {W} of warmup_steps, got {D!r}"
+        )
 
     def factor(step: int) -> float:
         if step < W:
@@ -68,6 +71,14 @@ def schedule(warmup_steps: int = 0, decay_steps: int = 0) -> Factor:
         return math.cos(math.pi / 2 * (step - W) / (D - W)) ** 2 if step < D else 0.0
 
     return factor
+
+
+def _is_whole(value: Any) -> bool:
+    try:
+        operator.index(value)
+    except TypeError:
+        return False
+    return True
 
 
 @contextmanager
@@ -97,10 +108,11 @@ def optimizer(
       recurrent_lr: learning rate of W_hh, where it differs.
 
     Raises:
-      ValueError: an unknown name.
+      ValueError: an unknown name; a rate that is negative or not finite.
     """
     if name not in OPTIMIZERS:
         raise ValueError(f"optimizer must be one of {', '.join(OPTIMIZERS)}, got {name!r}")
+    check_not_negative(lr=lr, recurrent_lr=0.0 if recurrent_lr is None else recurrent_lr)
     make, kept = OPTIMIZERS[name]
     made = make(_groups(model, recurrent_lr), lr)
     for param in trainable(model) if kept else ():
@@ -115,6 +127,13 @@ sgd = partial(optimizer, "sgd")
 momentum = partial(optimizer, "momentum")
 rmsprop = partial(optimizer, "rmsprop")
 adam = partial(optimizer, "adam")
+
+
+def check_not_negative(**values: float) -> None:
+    """ValueError that names the first of the values that is negative or not finite."""
+    for name, value in values.items():
+        if not 0 <= value < math.inf:
+            raise ValueError(f"{name} must be 0 or more and finite, got {value}")
 
 
 def cut_learning_rate(optimizer: torch.optim.Optimizer, factor: float) -> None:

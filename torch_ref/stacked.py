@@ -18,6 +18,8 @@ from torch_ref.wrappers import Cell, WrappedCell
 class StackedModel(nn.Module):
     """Cells over time, each on the states of the one before, then the readout.
 
+    All sequences of a batch have T steps: there are no seq_lengths, as jaxrnn's model takes.
+
     Args:
       cells: the first on the inputs; one or more, each with as many inputs as the one before has
         units.
@@ -26,7 +28,9 @@ class StackedModel(nn.Module):
       last_only: read out h_T alone, giving (B, C) instead of (B, T, C).
 
     Raises:
-      ValueError: no cells, or a dropout_rate outside [0, 1).
+      ValueError: no cells, anything else among them, one that stands there twice (its layers would
+        share their weights); a dropout_rate outside [0, 1); an initial_carry that is no tuple of a
+        carry for each cell.
     """
 
     def __init__(
@@ -36,8 +40,7 @@ class StackedModel(nn.Module):
         dropout_rate: float = 0.0,
         last_only: bool = False,
     ) -> None:
-        if not cells:
-            raise ValueError("a StackedModel needs one cell or more, got none")
+        _check_cells(cells)
         if not 0 <= dropout_rate < 1:
             raise ValueError(f"dropout_rate must be in [0, 1), got {dropout_rate}")
         super().__init__()
@@ -61,7 +64,12 @@ class StackedModel(nn.Module):
           return_carry: also return those of step T.
           train: whether to drop.
         """
-        carries = [None] * len(self.cells) if initial_carry is None else initial_carry
+        carries = (None,) * len(self.cells) if initial_carry is None else initial_carry
+        if not isinstance(carries, list | tuple) or len(carries) != len(self.cells):
+            raise ValueError(
+                f"initial_carry must be a tuple of {len(self.cells)} carries, one for each cell, "
+                f"got {_described(carries)}"
+            )
         hidden, last = inputs, []
         for layer, (cell, carry) in enumerate(zip(self.cells, carries, strict=True)):
             if layer:
@@ -70,3 +78,22 @@ class StackedModel(nn.Module):
             last.append(carry)
         outputs = self.readout(state_of(last[-1]) if self.last_only else hidden)
         return (tuple(last), outputs) if return_carry else outputs
+
+
+def _check_cells(cells: Any) -> None:
+    if not isinstance(cells, list | tuple):
+        raise ValueError(f"cells must be a list of cells, such as [GRUCell(3, 5)], got {cells!r}")
+    if not cells:
+        raise ValueError("a StackedModel needs one cell or more, got none")
+    for cell in cells:
+        if not isinstance(cell, Cell | WrappedCell):
+            raise ValueError(f"each of cells must be one of torch_ref's, got {cell!r}")
+    if len({id(cell) for cell in cells}) < len(cells):
+        raise ValueError(
+            f"each of cells must be a cell of its own, got the same one twice: {cells}"
+        )
+
+
+def _described(carries: Any) -> str:
+    kind = type(carries).__name__
+    return f"a {kind} of {len(carries)}" if isinstance(carries, list | tuple) else kind

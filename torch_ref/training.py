@@ -15,6 +15,7 @@ from torch_ref.cells import map_carry
 from torch_ref.diagnostics import recurrent_diagnostics
 from torch_ref.optimizers import (
     Factor,
+    check_not_negative,
     clip_adaptively,
     clip_by_global_norm,
     clip_by_value,
@@ -45,6 +46,9 @@ class TrainState:
       diverged: whether a loss or gradient was not finite; ``step`` then names that step.
       carry: what the streams of truncated BPTT hand on to their next batch, (B, N) each; None
         where batches have nothing to do with each other.
+
+    Raises:
+      ValueError: a limit to clip to that is negative or not finite.
     """
 
     model: Any
@@ -57,6 +61,13 @@ class TrainState:
     clip_value: float = 0.0
     clip_adaptive: float = 0.0
     factor: Factor | None = None
+
+    def __post_init__(self) -> None:
+        check_not_negative(
+            clip_norm=self.clip_norm,
+            clip_value=self.clip_value,
+            clip_adaptive=self.clip_adaptive,
+        )
 
 
 class Measurements(NamedTuple):

@@ -9,6 +9,8 @@ torch_ref.cells and takes whole sequences as they do, one step after the other. 
 inner cell's last in it.
 """
 
+import operator
+from numbers import Real
 from typing import Any
 
 import torch
@@ -62,11 +64,11 @@ class LeakyCell(WrappedCell):
     """
 
     def __init__(self, cell: Cell, rate: float) -> None:
-        if not 0 < rate <= 1:
-            raise ValueError(f"rate must be above 0 and at most 1, got {rate}")
+        if not (isinstance(rate, Real) and 0 < rate <= 1):
+            raise ValueError(f"rate must be above 0 and at most 1, got {rate!r}")
         _refuse(self, cell, WrappedCell)
         super().__init__(cell)
-        self.rate = rate
+        self.rate: float = rate
 
     def step(self, carry: Any, x: Tensor) -> Any:
         """The carry after a step with x_t (B, D)."""
@@ -84,8 +86,8 @@ class SkipCell(WrappedCell):
       steps: k, at least 2.
 
     Raises:
-      ValueError: steps below 2; a cell that is none, is a ``TruncatedCell``, or has no more inputs
-        than units.
+      ValueError: steps that are no whole number or below 2; a cell that is none, is a
+        ``TruncatedCell``, or has no more inputs than units.
     """
 
     def __init__(self, cell: Cell | WrappedCell, steps: int) -> None:
@@ -124,7 +126,7 @@ class TruncatedCell(WrappedCell):
       steps: k, at least 1.
 
     Raises:
-      ValueError: steps below 1; a cell that is none.
+      ValueError: steps that are no whole number or below 1; a cell that is none.
     """
 
     def __init__(self, cell: Cell | WrappedCell, steps: int) -> None:
@@ -159,8 +161,12 @@ def _step(cell: Any, carry: Any, x: Tensor) -> Any:
 
 
 def _check_steps(steps: int, at_least: int) -> None:
-    if steps < at_least or steps % 1 != 0:
-        raise ValueError(f"steps must be a whole number, {at_least} or more, got {steps}")
+    try:
+        is_allowed = operator.index(steps) >= at_least
+    except TypeError:
+        is_allowed = False
+    if not is_allowed:
+        raise ValueError(f"steps must be a whole number, {at_least} or more, got {steps!r}")
 
 
 def _refuse(outer: Any, cell: Any, kind: type) -> None:

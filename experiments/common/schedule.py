@@ -20,8 +20,9 @@ class Schedule:
       max_loss: a chunk of steps has exploded when the median of its losses is larger.
       max_restarts: how often a run that explodes goes back and tries again.
       rate_cut: what the learning rate is multiplied by then.
-      start_length: sequences to train on begin at this length of the task and grow to its own in
-        the first half of the epochs, see jaxrnn.tasks.growing_length; 0: they have it all along.
+      start_length: sequences to train on have this length of the task in the first of several
+        epochs and grow to its own in the first half, see jaxrnn.tasks.growing_length; 0: they have
+        it all along.
       chunk_steps: steps between two looks at how it goes, at most.
     """
 

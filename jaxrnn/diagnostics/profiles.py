@@ -108,7 +108,8 @@ def layer_saturation(layer: LayerObservation, threshold: float = SATURATED) -> F
 
     They are h of a VanillaCell, SimpleCell, GRUCell or MGUCell (a mean of tanh's values, in the
     last two) and tanh(c) of an LSTM, whose carry is (c, h); or of one of them in the wrappers of
-    jaxrnn/wrappers.py. NaN for any other cell or activation.
+    jaxrnn/wrappers.py, where a unit that leaks is a mean of them over time: tanh of that mean, of
+    an LSTM's c. NaN for any other cell or activation.
     """
     cell = layer.cell.rpartition("(")[2].rstrip(")")
     if layer.activation != "tanh" or cell not in _TANH_OF:
