@@ -20,9 +20,11 @@ without vanishing, where what it keeps is not read.
 
 import math
 from dataclasses import dataclass, fields
+from typing import Any
 
 from jaxrnn.diagnosis.evidence import Evidence, LayerEvidence
 from jaxrnn.diagnosis.findings import Finding, finding
+from jaxrnn.diagnosis.first_aid import BAD_DATA, TRUNCATED
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,8 @@ def find(evidence: Evidence, thresholds: Thresholds) -> tuple[Finding, ...]:
     """What is wrong, in the order of the module's table; empty: healthy."""
     findings = []
     if evidence.not_finite:
-        findings.append(finding("non_finite", None, place=evidence.not_finite))
+        special = BAD_DATA if evidence.not_finite.split()[0] in ("inputs", "targets") else None
+        findings.append(finding("non_finite", None, special, place=evidence.not_finite))
     for path, layer in evidence.layers.items():
         findings += _in_layer(path, layer, thresholds)
     if evidence.early_share < thresholds.short_memory:
@@ -98,7 +101,8 @@ def _in_layer(path: str, layer: LayerEvidence, thresholds: Thresholds) -> list[F
     }
     finite = layer.first_not_finite is None
     if finite and layer.memory_left < thresholds.vanishing:
-        findings.append(finding("vanishing", path, **memory))
+        special = TRUNCATED if _is_cut(layer, thresholds) else None
+        findings.append(finding("vanishing", path, special, **memory))
     # An Inf is not hidden behind a NaN that it leads to further back.
     if any(m > thresholds.exploding for m in layer.memory):
         findings.append(finding("exploding", path, **memory))
@@ -109,7 +113,13 @@ def _in_layer(path: str, layer: LayerEvidence, thresholds: Thresholds) -> list[F
     return findings
 
 
-def _norms(layer: LayerEvidence) -> dict[str, float]:
+def _is_cut(layer: LayerEvidence, thresholds: Thresholds) -> bool:
+    """Whether truncation alone is to blame: there is enough of a signal, and then none at all."""
+    left = [m for m in layer.memory if m > 0]
+    return layer.cell.startswith("TruncatedCell(") and left[0] > thresholds.vanishing
+
+
+def _norms(layer: LayerEvidence) -> dict[str, Any]:
     """Of the recurrent kernels; the largest, where gates have several."""
     kernels = layer.kernels.values()
     if not kernels:

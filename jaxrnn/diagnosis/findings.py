@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from jaxrnn.diagnosis.first_aid import FIRST_AID
+from jaxrnn.diagnosis.first_aid import FIRST_AID, Aid
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,9 @@ class _Unknown:
         return "?"
 
 
-def finding(condition: str, layer: str | None, **numbers: Any) -> Finding:
-    """A finding, with its cause and first aid from the table."""
-    aid = FIRST_AID[condition]
+def finding(
+    condition: str, layer: str | None, special: Aid | None = None, **numbers: Any
+) -> Finding:
+    """A finding, with its cause and first aid from the table, or from a special case of it."""
+    aid = special or FIRST_AID[condition]
     return Finding(condition, layer, aid.cause.format_map(_Known(numbers)), numbers, aid.remedies)

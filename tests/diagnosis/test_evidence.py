@@ -14,6 +14,7 @@ T, B, N = 3, 2, 4
 def numbers(**changes):
     """What _numbers gives of a healthy model of one layer."""
     layer = {
+        "steps": T,
         "memory": np.array([0.5, 0.6, 0.8, 1.0]),
         "gradient": np.array([0.1, 0.2, 0.3, 0.4]),
         "memory_rate": np.float32(0.8),
