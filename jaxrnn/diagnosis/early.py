@@ -18,14 +18,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
-from flax.errors import FlaxError
 from jaxtyping import Array, Float, Key
 
+from jaxrnn.diagnosis.checks import REFUSALS
 from jaxrnn.diagnostics import Observation
 from jaxrnn.diagnostics.probe import Probe
-
-# What a model raises that does not take a sequence of some length.
-REFUSALS = (FlaxError, TypeError, ValueError, IndexError, AttributeError)
 
 
 class Exchange(NamedTuple):

@@ -93,8 +93,8 @@ class Evidence:
       loss: L.
       gradient_norm: of all parameters together.
       early_share: s of jaxrnn/diagnosis/early.py; NaN: there is nothing to exchange.
-      not_finite: the first of inputs, parameters, states, outputs, loss and gradients with NaN or
-        Inf, by name; None: there is none.
+      not_finite: the first of inputs, parameters, states, outputs, targets (of a loss that is
+        not finite), loss and gradients with NaN or Inf, by name; None: there is none.
       layers: by the path of their cell's parameters.
     """
 
@@ -132,7 +132,7 @@ def _numbers(
     exchange: Exchange,
 ) -> dict[str, Any]:
     """All arrays that are small: norms, shares and singular values."""
-    inputs = batch[0]
+    inputs, targets = batch
     direction, order = jax.random.split(key)
     seen = diagnostics.observe(model, variables, batch, loss_fn)
     memory = diagnostics.observe_memory(model, variables, inputs, direction)
@@ -156,6 +156,7 @@ def _numbers(
             "inputs": _finite_leaves(inputs),
             "params": _finite_leaves(variables["params"]),
             "outputs": _finite_leaves(seen.outputs),
+            "targets": _finite_leaves(targets),
         },
     }
 
@@ -255,6 +256,10 @@ def _first_not_finite(numbers: dict[str, Any], layers: dict[str, LayerEvidence])
         if not is_finite:
             return f"outputs {path}".rstrip()
     if not math.isfinite(numbers["loss"]):
+        # A loss may leave out targets that are NaN on purpose; this one has not.
+        for path, is_finite in finite["targets"].items():
+            if not is_finite:
+                return f"targets {path}".rstrip()
         return "the loss"
     for path, norm in numbers["gradients"].items():
         if not math.isfinite(norm):

@@ -8,8 +8,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from jaxrnn.diagnosis.conditions import Thresholds
 from jaxrnn.diagnosis.evidence import Evidence
+from jaxrnn.diagnosis.thresholds import Thresholds
 
 # Okabe & Ito's palette, which colour-blind readers can tell apart.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")

@@ -1,7 +1,7 @@
 """One thing that is wrong, where, why, and what to do about it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from jaxrnn.diagnosis.first_aid import FIRST_AID, Aid
@@ -24,6 +24,10 @@ class Finding:
     cause: str
     numbers: Mapping[str, Any]
     first_aid: tuple[str, ...]
+
+    def with_remarks(self, remarks: tuple[str, ...]) -> "Finding":
+        """The same, with more said of its cause."""
+        return replace(self, cause="; ".join([self.cause, *remarks]))
 
 
 class _Known(dict):

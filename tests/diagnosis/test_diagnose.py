@@ -10,6 +10,7 @@ from flax import linen as nn
 from jax.extend.core import ClosedJaxpr, Jaxpr
 
 from jaxrnn import CopyTask, SequenceModel, TruncatedCell, VanillaCell, diagnose, initializers
+from jaxrnn.diagnosis import HistoryThresholds, Thresholds
 from jaxrnn.diagnosis.checks import check
 from jaxrnn.diagnosis.early import plan_exchange
 from jaxrnn.diagnosis.evidence import _memory, _numbers
@@ -113,9 +114,14 @@ def test_nan_is_a_diagnosis_and_one_sequence_is_enough(rng):
     variables, (inputs, targets) = problem(rng, model, (1, 7, D))
     bias = variables["params"]["cell"]["hg"]["bias"]
     variables["params"]["cell"]["hg"]["bias"] = bias.at[2].set(jnp.nan)
-    run = {"history": {"val_loss": [1.0, 1.1]}, "status": "diverged"}
-    report = diagnose(model, variables, (inputs, targets), loss_fn, history=run, baseline=1.0)
+    run = {"history": {"val_loss": [1.0, 1.1, 0.7], "spectral_norm": [1, 2]}}
+    run |= {"status": "diverged"}
+    limits = Thresholds(history=HistoryThresholds(stuck=0.6))
+    report = diagnose(model, variables, (inputs, targets), loss_fn, None, limits, run, 1.0)
     assert report.conditions == ("non_finite", "unstable", "stuck_at_baseline")
+    assert "in training the spectral norm of W_hh went from 1 to 2" in str(report)
+    assert report.to_json()["course"]["losses"] == [1.0, 1.1, 0.7]
+    assert report.to_json()["thresholds"]["history"]["stuck"] == 0.6
     assert report.evidence.not_finite == "parameter cell/hg/bias"
 
 
