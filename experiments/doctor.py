@@ -23,7 +23,14 @@ from experiments.common.recipe import Recipe, Weights, load_backend
 from experiments.common.results import NotWritten, plain, write_atomically
 from experiments.common.session import SavedJob, saved_job
 from experiments.common.trained import recipe_of
-from jaxrnn.diagnosis import Finding, Report, how, read_history
+from jaxrnn.diagnosis import (
+    Finding,
+    HistoryThresholds,
+    Report,
+    how,
+    read_course,
+    read_history,
+)
 
 SEQUENCES = 32  # that a network is examined on
 SHOWN_REMEDIES = 3
@@ -49,12 +56,14 @@ class Examined:
       name: its method, and what is special about it.
       seed: its own.
       findings: none where it is healthy.
+      remarks: what else is conspicuous of the run.
       report: of the network, where there is one.
     """
 
     name: str
     seed: int
     findings: Sequence[Finding]
+    remarks: tuple[str, ...] = ()
     report: Report | None = None
 
 
@@ -74,7 +83,7 @@ def examine_results(path: Path) -> list[Examined]:
     if missing or not isinstance(results["runs"], list):
         raise ValueError(f"{path} is no results.json: {', '.join(sorted(missing)) or 'runs'}")
     try:
-        trained = [run for run in results["runs"] if "val_loss" in run["history"]]
+        trained = [run for run in results["runs"] if _has_losses(run)]
         if not trained:
             raise ValueError("no run has a history of losses, nothing to examine")
         return [_examine_run(results, run) for run in trained]
@@ -88,25 +97,33 @@ def _examine_run(results: dict[str, Any], run: dict[str, Any]) -> Examined:
     method, settings = run["method"], run["settings"]
     recipe = recipe_of(results["experiment"], results["config"], method, settings)
     findings = read_history(run, recipe.task.baseline)
-    return Examined(_name(method, run["backend"], settings), run["seed"], findings)
+    remarks = read_course(run).remarks(HistoryThresholds())
+    return Examined(_name(method, run["backend"], settings), run["seed"], findings, remarks)
+
+
+def _has_losses(run: dict[str, Any]) -> bool:
+    """A run that was interrupted in its first epoch has none; one that diverged is examined."""
+    history = run["history"]
+    return "val_loss" in history and bool(history["val_loss"] or run.get("status") == "diverged")
 
 
 def examine_checkpoint(saved: SavedJob) -> list[Examined]:
     """The network and the history of each seed."""
     job, found = saved.job, []
     recipe = recipe_of(saved.experiment, saved.config, job["method"], job["settings"])
-    name = _name(job["method"], job["backend"], job["settings"])
     for seed, snapshot in zip(job["seeds"], saved.snapshots, strict=True):
         weights = load_backend(job["backend"]).weights_of(recipe, snapshot.state)
         run = plain(dataclasses.asdict(snapshot.record.finish()))
-        examined = examine_network(recipe, weights, seed, run)
-        found.append(Examined(name, seed, *examined))
+        seen = examine_network(recipe, weights, seed, run)
+        remarks = seen.course.remarks(seen.thresholds.history) if seen.course else ()
+        name = _name(job["method"], job["backend"], job["settings"])
+        found.append(Examined(name, seed, seen.findings, remarks, seen))
     return found
 
 
 def examine_network(
     recipe: Recipe, weights: Weights, seed: int, run: dict[str, Any] | None = None
-) -> tuple[Sequence[Finding], Report]:
+) -> Report:
     """What ``jaxrnn.diagnose`` finds on sequences that the network has not seen.
 
     Args:
@@ -132,15 +149,14 @@ def examine_network(
 
     if not recipe.is_regression:
         inputs = np.eye(task.num_inputs, dtype=np.float32)[inputs]
-    found = jaxrnn.diagnose(
+    return jaxrnn.diagnose(
         load_backend("jax").build_model(recipe),
         {"params": jaxrnn.convert.from_weights(weights)},
         (inputs, targets),
         squared_error if recipe.is_regression else cross_entropy,
-        history=run if run and run["history"].get("val_loss") else None,
+        history=run if run and _has_losses(run) else None,
         baseline=task.baseline,
     )
-    return found.findings, found
 
 
 def _name(method: str, backend: str, settings: dict[str, Any]) -> str:
@@ -153,22 +169,19 @@ def print_findings(examined: Sequence[Examined]) -> None:
     table = Table(title="Findings", title_justify="left")
     for heading in ("run", "condition", "likely cause", "first aid"):
         table.add_column(heading)
-    rows: dict[tuple[str, str], list[tuple[int, Finding | None]]] = {}
+    rows: dict[tuple[str, str], list[tuple[int, str, tuple[str, ...]]]] = {}
     for one in examined:
-        for finding in one.findings or (None,):
-            condition = finding.condition if finding else "healthy"
-            rows.setdefault((one.name, condition), []).append((one.seed, finding))
+        for found in one.findings:
+            row = one.seed, found.cause, found.first_aid[:SHOWN_REMEDIES]
+            rows.setdefault((one.name, found.condition), []).append(row)
+        if not one.findings:
+            row = one.seed, "; ".join(one.remarks), ()
+            rows.setdefault((one.name, "healthy"), []).append(row)
     named: dict[str, None] = {}
     for (name, condition), group in rows.items():
-        seeds = ", ".join(dict.fromkeys(str(seed) for seed, _ in group))
-        first = group[0][1]
-        aid = first.first_aid[:SHOWN_REMEDIES] if first else ()
-        table.add_row(
-            escape(f"{name}, seed {seeds}"),
-            condition,
-            first.cause if first else "",
-            "\n".join(aid),
-        )
+        seeds = ", ".join(dict.fromkeys(str(seed) for seed, _, _ in group))
+        _, cause, aid = group[0]
+        table.add_row(escape(f"{name}, seed {seeds}"), condition, cause, "\n".join(aid))
         named |= dict.fromkeys(aid)
     report.console.print(table)
     for remedy in named:
@@ -183,6 +196,7 @@ def as_json(examined: Sequence[Examined]) -> list[dict[str, Any]]:
             "seed": one.seed,
             "conditions": list(dict.fromkeys(f.condition for f in one.findings)) or ["healthy"],
             "findings": [plain(vars(finding)) for finding in one.findings],
+            "remarks": list(one.remarks),
             "report": one.report.to_json() if one.report else None,
         }
         for one in examined

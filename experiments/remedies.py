@@ -72,9 +72,10 @@ def jobs(config: RemediesConfig) -> Iterator[Job]:
 def diagnosed(recipe: Recipe, run: Run, weights: Weights) -> dict[str, Any]:
     """What the doctor finds: in the network as it began and as it ended, and in its history."""
     initial = load_backend("jax").initial_weights(recipe, run.seed)
-    before, _ = examine_network(recipe, initial, run.seed)
-    after, _ = examine_network(recipe, weights, run.seed, plain(asdict(run)))
-    return {"conditions": sorted({finding.condition for finding in (*before, *after)})}
+    before = examine_network(recipe, initial, run.seed)
+    after = examine_network(recipe, weights, run.seed, plain(asdict(run)))
+    found = (*before.findings, *after.findings)
+    return {"conditions": sorted({finding.condition for finding in found})}
 
 
 def measure(config: RemediesConfig, session: Session) -> list[Run]:

@@ -2,7 +2,7 @@
 
     leaky        h_t = (1 − α) h_{t-1} + α F(h_{t-1}, x_t)
     skip         h_t = F(h_{t-1}, [x_t, h_{t-k}])
-    truncated    h_t = F(h_{t-1}, x_t), without a gradient by h_{t-1} where t is a multiple of k
+    truncated    h_t = F(h_{t-1}, x_t), without a gradient by h_{t-1} after every k steps
 
 Each goes around any Flax cell that emits its state, the last array of its carry, as all of Flax's
 do, and is such a cell itself; of a cell in nn.remat only shape and dtype can be checked. Its
@@ -142,8 +142,8 @@ class TruncatedCell(WrappedCell):
     """Truncated BPTT inside a sequence: no gradient from a block of k steps into the one before it.
 
     Outputs are those of the inner cell. The carry is (count, inner carry), with count (*batch) the
-    steps of the block that are behind, 0 … k − 1, so that blocks go on where a carry does. The
-    first block has none before it but the initial carry, which gets no gradient either. See
+    steps of the block that are behind, 0 … k, so that blocks go on where a carry does. The first
+    block has none before it to be cut from, and the initial carry gets its gradient. See
     Williams & Peng (1990, An efficient gradient-based algorithm for on-line training of recurrent
     network trajectories).
 
@@ -166,11 +166,11 @@ class TruncatedCell(WrappedCell):
         count, inner = carry
 
         def cut(h: Array) -> Array:
-            begins = (count == 0).reshape(count.shape + (1,) * (h.ndim - count.ndim))
+            begins = (count == self.steps).reshape(count.shape + (1,) * (h.ndim - count.ndim))
             return jnp.where(begins, jax.lax.stop_gradient(h), h)
 
         new, outputs = self.cell(jax.tree.map(cut, inner), inputs)
-        return ((count + 1) % self.steps, new), outputs
+        return (count % self.steps + 1, new), outputs
 
     @nn.nowrap
     def initialize_carry(self, rng: jax.Array, input_shape: tuple[int, ...]) -> Any:

@@ -2,7 +2,7 @@
 
     leaky        h_t = (1 − α) h_{t-1} + α F(h_{t-1}, x_t)
     skip         h_t = F(h_{t-1}, [x_t, h_{t-k}])
-    truncated    h_t = F(h_{t-1}, x_t), without a gradient by h_{t-1} where t is a multiple of k
+    truncated    h_t = F(h_{t-1}, x_t), without a gradient by h_{t-1} after every k steps
 
 The counterpart of jaxrnn.wrappers, which has the sources. Each goes around a cell of
 torch_ref.cells and takes whole sequences as they do, one step after the other. A carry has the
@@ -119,7 +119,8 @@ class SkipCell(WrappedCell):
 class TruncatedCell(WrappedCell):
     """Truncated BPTT inside a sequence: no gradient from a block of k steps into the one before it.
 
-    The carry is (count, inner carry), count (B,) being the steps of the block that are behind.
+    The carry is (count, inner carry), count (B,) being the steps of the block that are behind, from
+    0 at first to k. The first block has none before it to be cut from.
 
     Args:
       cell: F.
@@ -139,10 +140,10 @@ class TruncatedCell(WrappedCell):
         count, inner = carry
 
         def cut(h: Tensor) -> Tensor:
-            begins = (count == 0).reshape(-1, *[1] * (h.ndim - 1))
+            begins = (count == self.steps).reshape(-1, *[1] * (h.ndim - 1))
             return torch.where(begins, h.detach(), h)
 
-        return (count + 1) % self.steps, _step(self.cell, map_carry(cut, inner), x)
+        return count % self.steps + 1, _step(self.cell, map_carry(cut, inner), x)
 
     def initialize_carry(self, batch_size: int) -> Any:
         """(count, inner carry) before the first step."""

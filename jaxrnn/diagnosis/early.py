@@ -7,8 +7,9 @@ inputs is exchanged, y'' those when all are. 0: only recent inputs count; about 
 count alike and independently.
 
 The inputs are exchanged with those of the next sequence in the batch, so that y'' are that
-sequence's outputs, and one forward pass is enough. A sequence without others that differ from it
-gets its own steps in another order, and y'' comes out of the same pass.
+sequence's outputs, and one forward pass is enough. Where a half of them is the same in all
+sequences (one alone; the blanks of a copy task), there is nothing to exchange it with: each gets
+its own steps in another order, and y'' takes a second pass.
 """
 
 from typing import Any, NamedTuple
@@ -19,51 +20,111 @@ import numpy as np
 from flax import linen as nn
 from jaxtyping import Array, Float, Key
 
-from jaxrnn.diagnostics.probe import LayerObservation
+from jaxrnn.diagnosis.checks import REFUSALS
+from jaxrnn.diagnostics import Observation
+from jaxrnn.diagnostics.probe import Probe
 
 
 class Exchange(NamedTuple):
-    """How inputs are exchanged.
+    """How inputs are exchanged, and where outputs are compared.
 
     Attributes:
       steps: T.
       time: the inputs' axis of time; None: there is none.
       batch: the axis of sequences to exchange with; None: there are no others.
+      outputs: each output's axis of time; None: it has none.
     """
 
     steps: int
     time: int | None
     batch: int | None
+    outputs: tuple[int | None, ...]
 
 
-def plan_exchange(inputs: Any, layers: dict[str, LayerObservation]) -> Exchange:
-    """Which axes of (concrete) inputs are which, from the layers that ran over them.
+def plan_exchange(model: nn.Module, variables: Any, inputs: Any, seen: Observation) -> Exchange:
+    """Which axes of (concrete) inputs and of outputs are which, from the shapes that were ``seen``.
 
-    Time is the axis of length T that the longest layer has: the second, as in (B, T, D), or else
-    the first.
+    Time is the second axis of the inputs, as in (B, T, D), or the first; and in outputs the one
+    that is shorter where inputs are. Of axes of equal lengths it is the one that the layers run
+    over.
     """
-    states = [jax.tree.leaves(layer.states)[-1] for layer in layers.values()]
+    states = [jax.tree.leaves(layer.states)[-1] for layer in seen.layers.values()]
     longest = max(states, key=lambda h: h.shape[0])
     steps, batch_axes = longest.shape[0] - 1, longest.ndim - 2
-    leaves = [np.shape(leaf) for leaf in jax.tree.leaves(inputs)]
+    shapes = [np.shape(leaf) for leaf in jax.tree.leaves(inputs)]
+    whole = [leaf.shape for leaf in jax.tree.leaves(seen.outputs)]
+    candidates = [
+        axis
+        for axis in ((1, 0) if batch_axes else (0,))
+        if all(len(shape) > axis and shape[axis] == steps for shape in shapes)
+    ]
+    time: int | None
+    for axis in candidates:
+        ran, shorter = _halved(model, variables, inputs, axis)
+        if ran == steps // 2:
+            time, outputs = axis, tuple(map(_changed, whole, shorter))
+            break
+    else:
+        time, outputs = _by_length(whole, candidates, steps)
+    if time is None or batch_axes != 1 or _half_alike(inputs, time, steps):
+        return Exchange(steps, time, None, outputs)
+    return Exchange(steps, time, 1 - time, outputs)
 
-    def is_time(axis: int) -> bool:
-        return all(len(shape) > axis and shape[axis] == steps for shape in leaves)
 
-    if batch_axes == 0:
-        return Exchange(steps, 0 if is_time(0) else None, None)
-    time = next((axis for axis in (1, 0) if is_time(axis)), None)
-    if time is None or batch_axes > 1 or _all_alike(inputs, 1 - time):
-        return Exchange(steps, time, None)
-    return Exchange(steps, time, 1 - time)
+def _by_length(
+    outputs: list[tuple[int, ...]], candidates: list[int], steps: int
+) -> tuple[int | None, tuple[int | None, ...]]:
+    """Axes of time, of a model that takes no other length; None where they cannot be told."""
+    axes = [[i for i, size in enumerate(shape[:2]) if size == steps] for shape in outputs]
+    # Outputs (B, C) with C = T are not to be told from (B, T).
+    flat = any(found and len(shape) < 3 for found, shape in zip(axes, outputs, strict=True))
+    if len(candidates) != 1 or flat:
+        return None, (None,) * len(outputs)
+    time = candidates[0]
+    return time, tuple(time if time in found else None for found in axes)
 
 
-def _all_alike(inputs: Any, axis: int) -> bool:
-    """Whether every sequence is the same as the next."""
-    return all(
-        np.array_equal(leaf, np.roll(leaf, 1, axis))
-        for leaf in map(np.asarray, jax.tree.leaves(inputs))
-    )
+def _halved(
+    model: nn.Module, variables: Any, inputs: Any, axis: int
+) -> tuple[int, list[tuple[int, ...]]]:
+    """The steps of the longest layer, and the shapes of outputs, of inputs of half as much of an
+    axis; 0 steps where the model does not take them."""
+
+    def run(variables: Any, inputs: Any) -> tuple[Any, Any]:
+        probe = Probe(None)
+        with nn.intercept_methods(probe.intercept):
+            outputs = model.apply(variables, inputs)
+        return {path: layer.states for path, layer in probe.layers.items()}, outputs
+
+    def half(x: Any) -> jax.ShapeDtypeStruct:
+        shape = list(np.shape(x))
+        shape[axis] //= 2
+        return jax.ShapeDtypeStruct(tuple(shape), jnp.result_type(x))
+
+    try:
+        states, outputs = jax.eval_shape(run, variables, jax.tree.map(half, inputs))
+    except REFUSALS:
+        return 0, []
+    ran = max(leaf.shape[0] for leaf in jax.tree.leaves(states)) - 1
+    return ran, [leaf.shape for leaf in jax.tree.leaves(outputs)]
+
+
+def _changed(whole: tuple[int, ...], shorter: tuple[int, ...]) -> int | None:
+    """The axis that has another length; None: there is none."""
+    sizes = enumerate(zip(whole, shorter, strict=True))
+    return next((axis for axis, (size, other) in sizes if size != other), None)
+
+
+def _half_alike(inputs: Any, time: int, steps: int) -> bool:
+    """Whether the first half of every sequence is the same as the next one's, or the second."""
+
+    def alike(half: slice) -> bool:
+        return all(
+            np.array_equal(x[:, half], np.roll(x[:, half], 1, axis=0))
+            for x in (np.moveaxis(np.asarray(x), time, 1) for x in jax.tree.leaves(inputs))
+        )
+
+    return alike(slice(steps // 2)) or alike(slice(steps // 2, None))
 
 
 def early_share(
@@ -74,13 +135,13 @@ def early_share(
     exchange: Exchange,
     key: Key[Array, ""],
 ) -> Float[Array, ""]:
-    """s, by one forward pass; NaN where there is no time axis, exchanging all changes nothing, or
-    outputs are not finite.
+    """s, by one forward pass, or two; NaN where there is no time axis, exchanging all does not move
+    the last outputs (as where they are masked), or outputs are not finite.
 
     A layer that runs backwards ends at the first step, where the second half is what came early;
     where outputs have an axis of time, the larger of both shares counts.
     """
-    steps, time, batch = exchange
+    steps, time, batch, times = exchange
     if time is None:
         return jnp.asarray(jnp.nan)
 
@@ -89,41 +150,34 @@ def early_share(
         axes = [axis for axis in range(x.ndim) if axis != time]
         return jnp.where(jnp.expand_dims(jnp.arange(steps) < steps // 2, axes), other, x)
 
-    moved: Any
-    swapped: Any
+    near = jax.tree.leaves(outputs)
     if batch is None:
         order = jax.random.permutation(key, steps)
         others = jax.tree.map(lambda x: jnp.take(x, order, axis=time), inputs)
         pair = jax.tree.map(lambda x, other: jnp.stack([mixed(x, other), other]), inputs, others)
         both: Any = jax.vmap(model.apply, (None, 0))(variables, pair)
-        moved, swapped = (jax.tree.map(lambda y, i=i: y[i], both) for i in range(2))
+        moved, far = ([y[i] for y in jax.tree.leaves(both)] for i in range(2))
     else:
         others = jax.tree.map(lambda x: jnp.roll(x, 1, batch), inputs)
-        moved = model.apply(variables, jax.tree.map(mixed, inputs, others))
-        swapped = jax.tree.map(lambda y: jnp.roll(y, 1, _batch_axis(y, exchange)), outputs)
-    last = _ratio(_at(moved, exchange, -1), _at(outputs, exchange, -1), _at(swapped, exchange, -1))
-    if not all(_has_time(y, exchange) for y in jax.tree.leaves(outputs)):
+        moved = jax.tree.leaves(model.apply(variables, jax.tree.map(mixed, inputs, others)))
+        far = [jnp.roll(y, 1, 1 if t == 0 else 0) for y, t in zip(near, times, strict=True)]
+
+    def at(step: int) -> tuple[list[Array], ...]:
+        """The outputs at a step, or all of one without an axis of time."""
+        return tuple(
+            [y if t is None else jnp.take(y, step, axis=t) for y, t in zip(ys, times, strict=True)]
+            for ys in (moved, near, far)
+        )
+
+    last = _ratio(*at(-1))
+    if None in times:
         return last
-    first = _ratio(_at(moved, exchange, 0), _at(swapped, exchange, 0), _at(outputs, exchange, 0))
+    moved_first, near_first, far_first = at(0)
+    first = _ratio(moved_first, far_first, near_first)
+    finite = jnp.stack([jnp.isfinite(y).all() for y in (*moved, *near)]).all()
     # The first step may see nothing of what was exchanged; that is no reason to have no answer.
-    finite = [jnp.isfinite(y).all() for y in jax.tree.leaves((moved, outputs))]
-    return jnp.where(jnp.stack(finite).all(), jnp.fmax(last, first), jnp.nan)
-
-
-def _has_time(y: Array, exchange: Exchange) -> bool:
-    return y.ndim > 1 and exchange.time is not None and y.shape[exchange.time] == exchange.steps
-
-
-def _batch_axis(y: Array, exchange: Exchange) -> int:
-    return 1 - (exchange.time or 0) if _has_time(y, exchange) else 0
-
-
-def _at(tree: Any, exchange: Exchange, step: int) -> list[Array]:
-    """Outputs at a step, or all where they have no axis of time."""
-    return [
-        jnp.take(y, step, axis=exchange.time) if _has_time(y, exchange) else y
-        for y in jax.tree.leaves(tree)
-    ]
+    share = jnp.where(jnp.isnan(first), last, jnp.maximum(last, first))
+    return jnp.where(finite, share, jnp.nan)
 
 
 def _ratio(moved: list[Array], near: list[Array], far: list[Array]) -> Array:

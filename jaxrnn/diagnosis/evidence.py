@@ -1,11 +1,12 @@
-"""What is measured of a model on one batch, by two gradients and one forward pass.
+"""What is measured of a model on one batch, by two gradients and a forward pass.
 
     m_t = ‖∂<v, h_T>/∂h_t‖     how much of h_t is still in h_T; v a random direction of length 1
     p_t = ‖∂L/∂h_t‖            what the loss sends back to h_t
 
 of every recurrent layer (``observe_memory``, ``observe``), with the shares of saturated and of dead
 units, the singular values of its recurrent kernels, and how much early inputs move the outputs
-(jaxrnn/diagnosis/early.py).
+(jaxrnn/diagnosis/early.py). In a padded batch (``seq_lengths``) m is counted from each sequence's
+own end.
 """
 
 import math
@@ -46,9 +47,10 @@ class LayerEvidence:
     Attributes:
       cell: the name of the cell's class.
       activation: phi by its name; None: not known.
-      steps: T.
+      steps: T; of padded sequences that of the longest.
       units: N of the state that it emits.
-      memory: m_0 … m_T, in units of m_T.
+      memory: m_0 … m_T, in units of m_T; of padded sequences m_{T−k} is over those of k steps or
+        more.
       gradient: p_0 … p_T.
       memory_rate: the factor by which m changes per step further back, fitted; NaN: m vanishes
         within a step.
@@ -91,8 +93,8 @@ class Evidence:
       loss: L.
       gradient_norm: of all parameters together.
       early_share: s of jaxrnn/diagnosis/early.py; NaN: there is nothing to exchange.
-      not_finite: the first of inputs, parameters, states, outputs, loss and gradients with NaN or
-        Inf, by name; None: there is none.
+      not_finite: the first of inputs, parameters, states, outputs, targets (of a loss that is
+        not finite), loss and gradients with NaN or Inf, by name; None: there is none.
       layers: by the path of their cell's parameters.
     """
 
@@ -112,7 +114,7 @@ def measure(
     shapes: Observation,
 ) -> Evidence:
     """Measure a model; ``shapes`` are those that ``checks.check`` found."""
-    exchange = plan_exchange(batch[0], shapes.layers)
+    exchange = plan_exchange(model, variables, batch[0], shapes)
 
     @jax.jit
     def numbers(variables: Any, batch: Any, key: Array) -> Any:
@@ -130,7 +132,7 @@ def _numbers(
     exchange: Exchange,
 ) -> dict[str, Any]:
     """All arrays that are small: norms, shares and singular values."""
-    inputs = batch[0]
+    inputs, targets = batch
     direction, order = jax.random.split(key)
     seen = diagnostics.observe(model, variables, batch, loss_fn)
     memory = diagnostics.observe_memory(model, variables, inputs, direction)
@@ -154,17 +156,18 @@ def _numbers(
             "inputs": _finite_leaves(inputs),
             "params": _finite_leaves(variables["params"]),
             "outputs": _finite_leaves(seen.outputs),
+            "targets": _finite_leaves(targets),
         },
     }
 
 
 def _layer_numbers(layer: LayerObservation, remembered: LayerObservation) -> dict[str, Array]:
-    memory = diagnostics.gradient_profile(remembered)
-    memory = memory / memory[-1]
+    memory = _memory(remembered)
     states = _real_leaves(layer.states)
     finite = [jnp.isfinite(h).all(axis=tuple(range(1, h.ndim))) for h in states]
     return {
         "memory": memory,
+        "steps": jnp.max(jnp.asarray(len(memory) - 1 if layer.lengths is None else layer.lengths)),
         "gradient": diagnostics.gradient_profile(layer),
         "memory_rate": jnp.exp(diagnostics.decay_rate(memory)),
         "horizon": diagnostics.usable_horizon(memory, HORIZON_FACTOR).horizon,
@@ -173,6 +176,25 @@ def _layer_numbers(layer: LayerObservation, remembered: LayerObservation) -> dic
         "dead": jnp.stack([diagnostics.dead_share(h) for h in states if h.ndim > 1]).max(),
         "finite": jnp.stack(finite).all(0),
     }
+
+
+def _memory(layer: LayerObservation) -> Array:
+    """m_0 … m_T; NaN for steps back that no sequence is long enough for."""
+    if layer.lengths is None:
+        memory = diagnostics.gradient_profile(layer)
+        return memory / memory[-1]
+    gradients = [g for g in jax.tree.leaves(layer.state_gradients) if g.ndim > 1]  # no counters
+    T = len(gradients[0]) - 1
+    # Where T − k is in a sequence that ends at its own T_b: at T_b − k.
+    place = jnp.asarray(layer.lengths) - jnp.arange(T, -1, -1)[:, None]  # (T+1, B)
+
+    def to_the_end(g: Array) -> Array:
+        at = place.reshape(*place.shape, *[1] * (g.ndim - 2))
+        return jnp.where(at >= 0, jnp.take_along_axis(g, jnp.maximum(at, 0), axis=0), 0)
+
+    moved = layer.replace(state_gradients=[to_the_end(g) for g in gradients])
+    # v has length 1 in every sequence.
+    return diagnostics.gradient_profile(moved) / jnp.sqrt((place >= 0).sum(1))
 
 
 def _real_leaves(tree: Any) -> list[Array]:
@@ -193,16 +215,16 @@ def _evidence(numbers: dict[str, Any], shapes: Observation) -> Evidence:
     for path, seen in numbers["layers"].items():
         states = jax.tree.leaves(shapes.layers[path].states)[-1]
         cell = path.partition("#")[0]
-        finite = seen["finite"]
+        finite, steps = seen["finite"], int(seen["steps"])
         layers[path] = LayerEvidence(
             cell=shapes.layers[path].cell,
             activation=shapes.layers[path].activation,
-            steps=len(finite) - 1,
+            steps=steps,
             units=states.shape[-1],
-            memory=tuple(map(float, seen["memory"])),
+            memory=tuple(map(float, seen["memory"][len(finite) - 1 - steps :])),
             gradient=tuple(map(float, seen["gradient"])),
             memory_rate=float(seen["memory_rate"]),
-            horizon=int(seen["horizon"]),
+            horizon=min(int(seen["horizon"]), steps),
             saturated=float(seen["saturated"]),
             dead=float(seen["dead"]),
             first_not_finite=None if finite.all() else int(finite.argmin()),
@@ -234,6 +256,10 @@ def _first_not_finite(numbers: dict[str, Any], layers: dict[str, LayerEvidence])
         if not is_finite:
             return f"outputs {path}".rstrip()
     if not math.isfinite(numbers["loss"]):
+        # A loss may leave out targets that are NaN on purpose; this one has not.
+        for path, is_finite in finite["targets"].items():
+            if not is_finite:
+                return f"targets {path}".rstrip()
         return "the loss"
     for path, norm in numbers["gradients"].items():
         if not math.isfinite(norm):

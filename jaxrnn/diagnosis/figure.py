@@ -8,8 +8,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from jaxrnn.diagnosis.conditions import Thresholds
 from jaxrnn.diagnosis.evidence import Evidence
+from jaxrnn.diagnosis.thresholds import Thresholds
 
 # Okabe & Ito's palette, which colour-blind readers can tell apart.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -35,9 +35,9 @@ def draw(
         figure.suptitle(", ".join(conditions), fontweight="bold")
         for i, (name, layer) in enumerate(evidence.layers.items()):
             color = PALETTE[i % len(PALETTE)]
-            back = np.arange(layer.steps, -1, -1)
-            memory.plot(back, _positive(layer.memory), color=color, label=name)
-            gradient.plot(back, _positive(layer.gradient), color=color, label=name)
+            for axes, profile in ((memory, layer.memory), (gradient, layer.gradient)):
+                back = np.arange(len(profile))[::-1]
+                axes.plot(back, _positive(profile), color=color, label=name)
             for kernel, W in layer.kernels.items():
                 order = np.arange(1, len(W.singular_values) + 1)
                 label = f"{kernel.removesuffix('/kernel')}, radius {W.spectral_radius:.2f}"

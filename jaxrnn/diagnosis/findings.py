@@ -1,10 +1,10 @@
 """One thing that is wrong, where, why, and what to do about it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from jaxrnn.diagnosis.first_aid import FIRST_AID
+from jaxrnn.diagnosis.first_aid import FIRST_AID, Aid
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,10 @@ class Finding:
     numbers: Mapping[str, Any]
     first_aid: tuple[str, ...]
 
+    def with_remarks(self, remarks: tuple[str, ...]) -> "Finding":
+        """The same, with more said of its cause."""
+        return replace(self, cause="; ".join([self.cause, *remarks]))
+
 
 class _Known(dict):
     """Numbers for a text; one that could not be measured reads "?"."""
@@ -38,7 +42,9 @@ class _Unknown:
         return "?"
 
 
-def finding(condition: str, layer: str | None, **numbers: Any) -> Finding:
-    """A finding, with its cause and first aid from the table."""
-    aid = FIRST_AID[condition]
+def finding(
+    condition: str, layer: str | None, special: Aid | None = None, **numbers: Any
+) -> Finding:
+    """A finding, with its cause and first aid from the table, or from a special case of it."""
+    aid = special or FIRST_AID[condition]
     return Finding(condition, layer, aid.cause.format_map(_Known(numbers)), numbers, aid.remedies)

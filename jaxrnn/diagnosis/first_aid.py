@@ -42,10 +42,10 @@ REMEDIES: dict[str, str] = {
     "higher_rate": "a learning rate ten times higher",
     "warm_up": "optax.warmup_cosine_decay_schedule(0.0, lr, K // 10, K) over all K steps",
     "adam": "optax.adam(lr)",
-    "sgd": "optax.sgd(lr)",
     "momentum": "optax.sgd(lr, momentum=0.9)",
     "rmsprop": "optax.rmsprop(lr)",
     "truncated_bptt": "TruncatedCell(cell, steps=k): gradients over k steps at most",
+    "longer_bptt": "TruncatedCell with more steps, or without it",
     "growing_length": "train on short sequences first, then on longer ones",
     "projection": "project_recurrent() last in the chain",
     "gru_projected": "nn.GRUCell with project_recurrent() last in the chain: every gate's W_hh",
@@ -54,6 +54,8 @@ REMEDIES: dict[str, str] = {
     "recurrent_kernel_init=initializers.identity())",
     "henaff_modrelu": 'VanillaCell(N, "modrelu", recurrent_kernel_init=initializers.henaff())',
     "projection_modrelu": 'VanillaCell(N, "modrelu") with project_recurrent() last in the chain',
+    "clean_data": "look for it where the data come from, before anything else: a division by 0, a "
+    "logarithm of 0, missing values, a mean over nothing",
 }
 
 FIRST_AID: dict[str, Aid] = {
@@ -129,6 +131,20 @@ FIRST_AID: dict[str, Aid] = {
         ("higher_rate", "adam", "higher_rate+orthogonal_init", "gru", "lstm", "projection"),
     ),
 }
+
+# What is known instead where a condition has a cause of its own.
+TRUNCATED = Aid(
+    "gradients are cut on their way to the start of a sequence",
+    "TruncatedCell lets no gradient past a block's first step, so that nothing of a signal at the "
+    "end is left {steps} steps before: what it is for, but what has to be remembered for longer "
+    "is not learnt",
+    ("longer_bptt", "lstm", "gru", "skip"),
+)
+BAD_DATA = Aid(
+    "NaN or Inf in the data",
+    "the first place with NaN or Inf is {place}: the data have it, and no remedy in training helps",
+    ("clean_data",),
+)
 
 
 def how(remedy: str) -> str:

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jaxrnn.diagnosis.conditions import Thresholds
+from jaxrnn.diagnosis.course import Course
 from jaxrnn.diagnosis.evidence import Evidence
 from jaxrnn.diagnosis.findings import Finding
 from jaxrnn.diagnosis.first_aid import how
+from jaxrnn.diagnosis.thresholds import Thresholds
 
 WIDTH = 100
 SHOWN_REMEDIES = 3
@@ -25,11 +26,13 @@ class Report:
       findings: one for each condition and layer.
       evidence: all numbers that were measured.
       thresholds: what they were compared with.
+      course: of the run that the network is from; None: it was not given.
     """
 
     findings: tuple[Finding, ...]
     evidence: Evidence
     thresholds: Thresholds
+    course: Course | None = None
 
     @property
     def conditions(self) -> tuple[str, ...]:
@@ -49,6 +52,8 @@ class Report:
             f"loss {self.evidence.loss:.4g}, gradient norm {self.evidence.gradient_norm:.3g}, "
             f"early inputs move the outputs by {_share(self.evidence.early_share)} of what all do"
         )
+        if remarks := self.course.remarks(self.thresholds.history) if self.course else ():
+            rows += textwrap.wrap(f"in training {'; '.join(remarks)}", WIDTH)
         for one in self.findings:
             where = f" ({one.layer})" if one.layer else ""
             rows += ["", one.condition + where]
@@ -73,6 +78,7 @@ class Report:
                 ],
                 "evidence": dataclasses.asdict(self.evidence),
                 "thresholds": dataclasses.asdict(self.thresholds),
+                "course": dataclasses.asdict(self.course) if self.course else None,
             }
         )
 

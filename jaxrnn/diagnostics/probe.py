@@ -34,12 +34,14 @@ class LayerObservation(struct.PyTreeNode):
       state_gradients: ∂L/∂h_0 … ∂L/∂h_T of the same shapes, through everything later.
       cell: the name of the cell's class; of a wrapped one, LeakyCell(GRUCell).
       activation: phi, by its name, of a VanillaCell and of Flax's cells; None: not known.
+      lengths: valid steps of each sequence (B,), of a layer with ``seq_lengths``; None: all T.
     """
 
     states: Any
     state_gradients: Any
     cell: str = struct.field(pytree_node=False)
     activation: str | None = struct.field(pytree_node=False)
+    lengths: Any = None
 
 
 class Probe:
@@ -106,7 +108,7 @@ class Probe:
         if initial_carry is None:
             key = jax.random.key(0) if init_key is None else init_key
             initial_carry = rnn.cell.initialize_carry(key, x.shape[1:])
-        states, outputs = self._observed(rnn, initial_carry, x)
+        states, outputs = self._observed(rnn, initial_carry, x, seq_lengths)
         # The state after the last valid step; states begin with h_0.
         last = jax.tree.map(
             lambda h: h[-1] if seq_lengths is None else h[seq_lengths, jnp.arange(h.shape[1])],
@@ -121,7 +123,7 @@ class Probe:
             outputs = jax.tree.map(lambda y: jnp.moveaxis(y, 0, num_batch_dims), outputs)
         return (last, outputs) if option("return_carry") else outputs
 
-    def _observed(self, rnn: nn.RNN, carry: Any, x: Array) -> tuple[Any, Any]:
+    def _observed(self, rnn: nn.RNN, carry: Any, x: Array, lengths: Any) -> tuple[Any, Any]:
         """h_0 … h_T and the outputs, with ε, of time-major inputs; writes down what was seen."""
         if tracers.current_trace() != self._trace:  # whose states cannot leave it
             raise ValueError(
@@ -137,7 +139,7 @@ class Probe:
         states, outputs, eps = run(rnn, carry, x, None if self.eps is None else self.eps[path])
         self.used[path] = eps
         self.layers[path] = LayerObservation(
-            states, None, _name(rnn.cell), _activation(innermost(rnn.cell))
+            states, None, _name(rnn.cell), _activation(innermost(rnn.cell)), lengths
         )
         return states, outputs
 

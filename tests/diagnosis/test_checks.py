@@ -7,7 +7,7 @@ import pytest
 from flax import linen as nn
 
 from jaxrnn import SequenceModel, VanillaCell, diagnose
-from jaxrnn.diagnosis import Thresholds
+from jaxrnn.diagnosis import HistoryThresholds, Thresholds
 
 # Users have no run-time check of annotations that would refuse some of it first.
 pytestmark = pytest.mark.usefixtures("unchecked")
@@ -43,10 +43,21 @@ class Words(nn.Module):
         return nn.RNN(nn.GRUCell(N))(nn.Embed(7, D)(inputs))
 
 
-def refused(message, model=MODEL, variables=None, inputs=INPUTS, loss=loss_fn, **options):
+class Normed(nn.Module):
+    @nn.compact
+    def __call__(self, inputs):
+        x = nn.BatchNorm(use_running_average=True)(inputs)
+        return nn.RNN(nn.GRUCell(N))(nn.Dropout(0.5, deterministic=not self.drops)(x))
+
+    drops: bool = False
+
+
+def refused(
+    message, model=MODEL, variables=None, inputs=INPUTS, loss=loss_fn, targets=0, **options
+):
     variables = variables_of(model) if variables is None else variables
     with pytest.raises(ValueError, match=message):
-        diagnose(model, variables, (inputs, 0), loss, **options)
+        diagnose(model, variables, (inputs, targets), loss, **options)
 
 
 def changed(path, value):
@@ -66,6 +77,21 @@ def changed(path, value):
 def test_models():
     refused("no recurrent layer to observe.*found Dense, Feedforward", Feedforward())
     refused("outputs must be real numbers, got int32", Classes())
+    refused("model must be a flax.linen module, got NoneType", None, variables_of(MODEL))
+    refused("loss_fn must be a function, got NoneType", loss=None)
+
+
+def test_other_variables():
+    variables = variables_of(Normed())
+    params = {"params": variables["params"]}
+    refused("does not run with the variables params: .*batch_stats", Normed(), params)
+    stats = jax.tree.map(lambda leaf: jnp.ones(N + 1), variables["batch_stats"])
+    refused(
+        r"batch_stats BatchNorm_0/mean must be \(2,\), got \(5,\)",
+        Normed(),
+        params | {"batch_stats": stats},
+    )
+    refused("does not run with the variables .*dropout", Normed(drops=True), variables)
 
 
 def test_parameters():
@@ -86,6 +112,14 @@ def test_parameters():
 @pytest.mark.parametrize("shape", [(0, T, D), (B, 0, D), (B, T, 0)])
 def test_empty_batches(shape):
     refused("the batch is empty: inputs of shape", inputs=np.zeros(shape, np.float32))
+    refused("the batch is empty: targets of shape", targets=np.zeros(shape, np.float32))
+
+
+def test_what_is_no_array_of_numbers():
+    refused("inputs must be arrays, got float -1.0", inputs=INPUTS.tolist())
+    refused("inputs must be numbers, got object", inputs=INPUTS.astype(object))
+    refused("inputs must be numbers, got <U", inputs=INPUTS.astype(str))
+    refused("targets must be numbers, got <U", targets="abc")
 
 
 def test_batches():
@@ -115,9 +149,15 @@ def test_histories():
     refused("history must be a run of results.json.*got experiment", history={"experiment": 1})
     run = {"history": {"val_loss": []}, "status": "completed"}
     refused("baseline must be positive", history=run, baseline=0.0)
+    refused("baseline must be positive and finite, got nan", baseline=np.nan)
 
 
-@pytest.mark.parametrize("value", [0.0, -1.0, np.nan, np.inf])
+@pytest.mark.parametrize("value", [0.0, -1.0, np.nan, np.inf, "a"])
 def test_thresholds(value):
     with pytest.raises(ValueError, match="positive and finite, got saturated"):
         Thresholds(saturated=value)
+
+
+@pytest.mark.parametrize("value", [{}, HistoryThresholds(), 3])
+def test_thresholds_are_thresholds(value):
+    refused("thresholds must be Thresholds, got", thresholds=value)

@@ -68,6 +68,21 @@ def test_findings_name_cause_numbers_and_first_aid():
     assert "the first place with NaN or Inf is parameter cell/h/kernel" in one.cause
 
 
+def test_a_cause_of_its_own():
+    (one,) = find(evidence(not_finite="targets"), LIMITS)
+    assert "targets: the data have it" in one.cause
+    assert one.first_aid == ("clean_data",)
+
+    def first_aid(cell, *memory):
+        (one,) = find(evidence(cell=cell, memory=memory, steps=2), LIMITS)
+        return one.first_aid[0]
+
+    assert first_aid("TruncatedCell(GRUCell)", 0.0, 0.8, 1.0) == "longer_bptt"
+    # Without the cut it would not be better.
+    assert first_aid("TruncatedCell(GRUCell)", 0.0, 1e-7, 1.0) == FIRST_AID["vanishing"].remedies[0]
+    assert first_aid("GRUCell", 0.0, 0.8, 1.0) == FIRST_AID["vanishing"].remedies[0]
+
+
 def test_a_cell_whose_kernels_have_other_names():
     (one,) = find(evidence(memory=(0.0, 0.0, 1.0), kernels={}), LIMITS)
     assert "spectral radius is ?" in one.cause

@@ -1,5 +1,7 @@
 """Whole reports of real models, and what they cost."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,10 +9,12 @@ import pytest
 from flax import linen as nn
 from jax.extend.core import ClosedJaxpr, Jaxpr
 
-from jaxrnn import SequenceModel, VanillaCell, diagnose, initializers
+from jaxrnn import CopyTask, SequenceModel, TruncatedCell, VanillaCell, diagnose, initializers
+from jaxrnn.diagnosis import HistoryThresholds, Thresholds
 from jaxrnn.diagnosis.checks import check
 from jaxrnn.diagnosis.early import plan_exchange
-from jaxrnn.diagnosis.evidence import _numbers
+from jaxrnn.diagnosis.evidence import _memory, _numbers
+from jaxrnn.diagnostics import observe_memory
 
 B, T, D, N, C = 4, 30, 2, 6, 3
 
@@ -110,10 +114,106 @@ def test_nan_is_a_diagnosis_and_one_sequence_is_enough(rng):
     variables, (inputs, targets) = problem(rng, model, (1, 7, D))
     bias = variables["params"]["cell"]["hg"]["bias"]
     variables["params"]["cell"]["hg"]["bias"] = bias.at[2].set(jnp.nan)
-    run = {"history": {"val_loss": [1.0, 1.1]}, "status": "diverged"}
-    report = diagnose(model, variables, (inputs, targets), loss_fn, history=run, baseline=1.0)
+    run = {"history": {"val_loss": [1.0, 1.1, 0.7], "spectral_norm": [1, 2]}}
+    run |= {"status": "diverged"}
+    limits = Thresholds(history=HistoryThresholds(stuck=0.6))
+    report = diagnose(model, variables, (inputs, targets), loss_fn, None, limits, run, 1.0)
     assert report.conditions == ("non_finite", "unstable", "stuck_at_baseline")
+    assert "in training the spectral norm of W_hh went from 1 to 2" in str(report)
+    assert report.to_json()["course"]["losses"] == [1.0, 1.1, 0.7]
+    assert report.to_json()["thresholds"]["history"]["stuck"] == 0.6
     assert report.evidence.not_finite == "parameter cell/hg/bias"
+
+
+# Padded, truncated and masked sequences, and tasks that end in blanks
+
+
+class Padded(nn.Module):
+    """An orthogonal or a contracting linear network over sequences of some lengths."""
+
+    scale: float
+    lengths: tuple[int, ...]
+    cell: Callable = lambda cell: cell
+
+    @nn.compact
+    def __call__(self, inputs):
+        W = initializers.orthogonal(self.scale)
+        cell = VanillaCell(N, "identity", recurrent_kernel_init=W)
+        return nn.RNN(self.cell(cell))(inputs, seq_lengths=jnp.array(self.lengths))
+
+
+@pytest.mark.parametrize("lengths", [(T,) * B, (T - 1,) * B, (T, 5, 5, 5), (7, 12, 3, 5)])
+def test_padded_sequences_are_judged_from_their_own_ends(rng, lengths):
+    model = Padded(0.7, lengths)
+    variables, (inputs, _) = problem(rng, model)
+
+    def memory(variables, inputs):
+        (layer,) = observe_memory(model, variables, inputs, jax.random.key(3)).values()
+        return _memory(layer)
+
+    found = jax.jit(memory)(variables, inputs)
+    # A product of so many roundings of 6e-8 each, some N wide.
+    np.testing.assert_allclose(
+        found[T - max(lengths) :], 0.7 ** np.arange(max(lengths), -1, -1), rtol=1e-4
+    )
+    assert np.isnan(found[: T - max(lengths)]).all()
+
+
+def test_the_report_on_padded_sequences(rng):
+    model = Padded(1.0, (19, 7, 12, 3), lambda cell: TruncatedCell(cell, T))
+    report = diagnose(model, *problem(rng, model), loss_fn)
+    assert report.conditions == ("healthy",)
+    (layer,) = report.evidence.layers.values()
+    assert (layer.steps, layer.horizon, len(layer.memory)) == (19, 19, 20)
+    np.testing.assert_allclose(layer.memory, np.ones(20), rtol=1e-4)
+
+
+@pytest.mark.parametrize(("steps", "conditions"), [(T, ("healthy",)), (T // 2, ("vanishing",))])
+def test_truncation_is_named_where_it_is_to_blame(rng, steps, conditions):
+    W = initializers.orthogonal()
+    cell = TruncatedCell(VanillaCell(N, "identity", recurrent_kernel_init=W), steps)
+    model = SequenceModel(cell, C)
+    report = diagnose(model, *problem(rng, model), loss_fn)
+    assert report.conditions == conditions
+    for one in report.findings:
+        assert "TruncatedCell" in one.cause
+        assert "W_hh" not in one.cause
+        assert one.first_aid[0] == "longer_bptt"
+
+
+class Masked(nn.Module):
+    @nn.compact
+    def __call__(self, inputs):
+        return linear(1.0)(inputs).at[:, -3:].set(0.0)
+
+
+def test_a_healthy_model_whose_last_outputs_are_masked(rng):
+    report = diagnose(Masked(), *problem(rng, Masked()), loss_fn)
+    assert report.conditions == ("healthy",)
+    assert np.isnan(report.evidence.early_share)
+
+
+def test_as_many_classes_as_steps(rng):
+    model = SequenceModel(
+        VanillaCell(N, recurrent_kernel_init=initializers.identity(0.0)), T, last_only=True
+    )
+    report = diagnose(model, *problem(rng, model), loss_fn)
+    assert report.conditions == ("vanishing", "short_memory")
+    assert report.evidence.early_share == 0
+
+
+@pytest.mark.parametrize(
+    ("scale", "conditions"), [(1.0, ("healthy",)), (0.2, ("vanishing", "short_memory"))]
+)
+def test_the_copy_task(rng, scale, conditions):
+    """Whose inputs end in the same blanks for all."""
+    task = CopyTask(10)
+    inputs, targets = task.sample(rng, B)
+    inputs = np.eye(task.num_inputs, dtype=np.float32)[inputs]
+    model = linear(scale)
+    variables, _ = problem(rng, model, inputs.shape)
+    report = diagnose(model, variables, (inputs, targets), lambda y, t: jnp.mean(y**2))
+    assert report.conditions == conditions
 
 
 # Cost
@@ -150,10 +250,10 @@ def large_problem(cell):
 
 
 def diagnosing(model, variables, batch):
-    layers = check(model, variables, batch, loss_fn).layers
+    shapes = check(model, variables, batch, loss_fn)
     # With contents, to see that the sequences differ.
     inputs = np.broadcast_to(np.arange(LARGE["B"])[:, None, None], batch[0].shape)
-    exchange = plan_exchange(inputs, layers)
+    exchange = plan_exchange(model, variables, inputs, shapes)
     assert exchange.batch == 0
     return jax.jit(
         lambda variables, batch, key: _numbers(model, variables, batch, loss_fn, key, exchange)

@@ -14,6 +14,7 @@ T, B, N = 3, 2, 4
 def numbers(**changes):
     """What _numbers gives of a healthy model of one layer."""
     layer = {
+        "steps": T,
         "memory": np.array([0.5, 0.6, 0.8, 1.0]),
         "gradient": np.array([0.1, 0.2, 0.3, 0.4]),
         "memory_rate": np.float32(0.8),
@@ -23,7 +24,12 @@ def numbers(**changes):
         "finite": np.array([True] * 4),
     }
     layer |= changes.pop("layer", {})
-    finite = {"inputs": {"": True}, "params": {"cell/h/kernel": True}, "outputs": {"": True}}
+    finite = {
+        "inputs": {"": True},
+        "params": {"cell/h/kernel": True},
+        "outputs": {"": True},
+        "targets": {"": True},
+    }
     finite = {name: finite[name] | changes.pop(name, {}) for name in finite}
     plain = {
         "loss": np.float32(2.0),
@@ -62,6 +68,7 @@ PLACES = [
     ({"params": {"cell/h/kernel": False}}, "parameter cell/h/kernel"),
     ({"layer": {"finite": np.array([True, True, False, False])}}, "h_2 of cell"),
     ({"outputs": {"": False}}, "outputs"),
+    ({"loss": np.float32(np.nan), "targets": {"": False}}, "targets"),
     ({"loss": np.float32(np.inf)}, "the loss"),
     ({"gradients": {"a": np.float32(1), "b": np.float32(np.nan)}}, "the gradient of b"),
 ]
@@ -72,8 +79,12 @@ def test_the_first_place_that_is_not_finite(changes, place):
     assert evidence(**changes).not_finite == place
 
 
+def test_targets_that_the_loss_leaves_out_may_be_nan():
+    assert evidence(targets={"": False}).not_finite is None
+
+
 @pytest.mark.parametrize("first", range(len(PLACES) - 1))
 def test_of_two_places_the_earlier_is_named(first):
     (earlier, place), (later, _) = PLACES[first], PLACES[first + 1]
-    merged = earlier | later if earlier.keys() != later.keys() else earlier
+    merged = later | earlier
     assert evidence(**merged).not_finite == place

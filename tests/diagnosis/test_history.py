@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jaxrnn.diagnosis import HistoryThresholds, read_history
+from jaxrnn.diagnosis import HistoryThresholds, read_course, read_history
 
 FIGURES = Path(__file__).parents[2] / "figures"
 BASELINE = 1.0
+LIMITS = HistoryThresholds()
 
 
 def run(losses, status="completed", **parts):
@@ -27,7 +28,20 @@ FALLS = np.geomspace(1.2, 0.01, 9)
 
 def test_a_run_that_went_well():
     assert conditions(run(FALLS), BASELINE) == conditions(run(FALLS)) == []
-    assert conditions(run([0.3, 0.2]), BASELINE) == conditions(run([]), BASELINE) == []
+    assert conditions(run([0.3, 0.2]), BASELINE) == []
+
+
+def test_a_run_whose_loss_is_not_finite():
+    for losses in ([None], [None, None], [1.0, 0.5, None]):
+        (one,) = read_history(run(losses), BASELINE)
+        assert one.condition == "non_finite"
+        assert f"is the loss of epoch {len(losses)}:" in one.cause
+    assert conditions(run([1.0, None, 0.2]), BASELINE) == []  # it has come back
+    assert conditions(run([1.0, None], "diverged"), BASELINE) == ["unstable"]
+    assert conditions(run([], "diverged"), BASELINE) == ["unstable"]
+    for status in ("completed", "interrupted"):
+        with pytest.raises(ValueError, match="val_loss of a history is empty: there is no loss"):
+            read_history(run([], status), BASELINE)
 
 
 def test_stuck_at_the_baseline():
@@ -37,6 +51,8 @@ def test_stuck_at_the_baseline():
     assert "after 6 epochs the best loss is 0.92, 92% of the baseline 1" in one.cause
     assert conditions(run([*losses, 0.89, 0.95]), BASELINE) == []
     assert conditions(run(losses)) == []  # of which baseline?
+    assert conditions(run([0.95, 0.96, 0.95]), BASELINE) == ["stuck_at_baseline"]
+    assert conditions(run([0.95, 0.96]), BASELINE) == []  # too short to tell
 
 
 @pytest.mark.parametrize(
@@ -57,15 +73,32 @@ def test_unstable(changes, what):
 def test_what_is_not_unstable():
     for train in ([0.5, 0.3, 0.55], [1e-4, 1e-5, 0.05], [0.06, 0.13], [0.2, None, 0.1]):
         assert conditions(run(FALLS, history={"train_loss": train}), BASELINE) == []
+    # Without a baseline: losses below zero, such as a log-density's, and losses of nothing.
+    for train in ([-1.0, -2.0, -1.9], [1e-9, 1e-5, 1e-9], [1.0, 0.05, 0.14]):
+        assert conditions(run(train)) == []
+    for train in ([-1.0, -2.0, 2.5], [1.0, 1e-5, 0.3], [0.02, 0.01, 0.03], [1e-9, 0.1]):
+        assert conditions(run(train)) == ["unstable"]
     assert conditions(run(FALLS, final={"restarts": 0}), BASELINE) == []
     assert conditions(run(FALLS, final=None, status="interrupted"), BASELINE) == []
 
 
-def test_spikes_are_mentioned_where_a_run_is_unstable():
-    steps = {"step": [0, 1, 2, 3, 4], "grad_norm": [1.0, 1.0, 5000.0, None, 0.5]}
-    assert conditions(run(FALLS, steps=steps), BASELINE) == []
-    (one,) = read_history(run(FALLS, "diverged", steps=steps), BASELINE)
-    assert "gradient norms rose to 5e+03 times their median" in one.cause
+SPIKE = {"step": [0, 1, 2, 3, 4], "grad_norm": [1.0, 1.0, 5000.0, None, 0.5]}
+
+
+def test_spikes_and_drift_are_told_of_a_healthy_run_too():
+    def remarks(limits=LIMITS, norms=(1.1, None, 55.0)):
+        one = run(FALLS, steps=SPIKE, history={"spectral_norm": norms})
+        assert conditions(one, BASELINE) == []
+        return read_course(one).remarks(limits)
+
+    spike = "gradient norms rose to 5e+03 times their median"
+    drift = "the spectral norm of W_hh went from 1.1 to 55"
+    assert remarks() == (spike, drift)
+    assert remarks(norms=[1.1, 1.2]) == (spike,)
+    assert remarks(HistoryThresholds(spike=1e4, drift=49.9)) == (drift,)
+    assert read_course(run(FALLS)).remarks(LIMITS) == ()
+    (one,) = read_history(run(FALLS, "diverged", steps=SPIKE), BASELINE)
+    assert one.cause == f"the run diverged; {spike}"
     assert one.numbers["spike"] == 5000
 
 
@@ -107,6 +140,10 @@ def test_drift_of_the_spectral_norm():
         ({"history": {"val_loss": 1.0}, "status": "completed"}, "must be a list, got float"),
         ({"history": {"val_loss": "abc"}, "status": "completed"}, "must be a list, got str"),
         ({"history": {"val_loss": ["a"]}, "status": "completed"}, "must hold numbers, got 'a'"),
+        (run(FALLS, final=[1]), "final of a run must be a table of names, got list"),
+        (run(FALLS, steps=[1.0]), "steps of a run must be a table of names, got list"),
+        (run(FALLS, steps={"grad_norm": 3}), "grad_norm of a history must be a list, got int"),
+        (run(FALLS, final={"restarts": "x"}), "restarts of a run must be a whole number, got 'x'"),
     ],
 )
 @pytest.mark.usefixtures("unchecked")
@@ -115,7 +152,8 @@ def test_another_schema_is_refused(bad, message):
         read_history(bad, BASELINE)
 
 
-@pytest.mark.parametrize("baseline", [0.0, -1.0, math.nan, math.inf])
+@pytest.mark.parametrize("baseline", [0.0, -1.0, math.nan, math.inf, "x"])
+@pytest.mark.usefixtures("unchecked")
 def test_baselines(baseline):
     with pytest.raises(ValueError, match="baseline must be positive and finite"):
         read_history(run(FALLS), baseline)
