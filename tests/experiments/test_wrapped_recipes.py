@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from experiments.common.recipe import Recipe, load_backend
-from jaxrnn.tasks import AddingTask, Batch
-from jaxrnn.text import CharacterTask, Text
+from jaxrnn.tasks import AddingTask
+from jaxrnn.text import CharacterTask, StreamBatch, Text
 
 STREAMS = 4
 TASK = CharacterTask(Text("the cat sat on the mat, " * 60), seq_len=6, streams=STREAMS)
@@ -17,6 +17,12 @@ RECIPES = {
     "lstm": Recipe(TASK, hidden=7, cell="lstm", lr=0.01, clip_norm=0.5, **WRAPPED),
     "gru": Recipe(AddingTask(6), hidden=7, cell="gru", lr=0.01, retraction="qr", skip=2),
 }
+
+
+def stream_batches(rng, D, steps):
+    """Tokens and classes of so many steps, and streams that begin anew."""
+    tokens, classes = rng.integers(0, D, (2, steps, STREAMS, 6))
+    return StreamBatch(tokens, classes, rng.random((steps, STREAMS)) < 0.2)
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -29,7 +35,7 @@ def test_training_is_the_same(name):
     rng = np.random.default_rng(5)
     if recipe.streams:
         D = recipe.task.num_inputs
-        batches = [Batch(*rng.integers(0, D, (2, 6, STREAMS, 6))) for _ in range(2)]
+        batches = [stream_batches(rng, D, 6) for _ in range(2)]
     else:
         batches = [recipe.task.sample(rng, 6, 4) for _ in range(2)]
     ours, theirs = (backend.make_trainer(recipe, [weights]) for backend in backends)
@@ -49,7 +55,7 @@ def test_a_run_goes_on_from_its_state(backend, name):
     weights = [backend.initial_weights(recipe, seed) for seed in range(2)]
     rng = np.random.default_rng(5)
     D = recipe.task.num_inputs
-    chunks = [[Batch(*rng.integers(0, D, (2, 3, STREAMS, 6)))] * 2 for _ in range(2)]
+    chunks = [[stream_batches(rng, D, 3)] * 2 for _ in range(2)]
     trainer = backend.make_trainer(recipe, weights)
     trainer.train(chunks[0])
     kept = [trainer.state(seed) for seed in range(2)]
