@@ -39,7 +39,7 @@ class HistoryThresholds:
         illness: IRNNs whose norms rose by 1e3 to 6e13, clipped, have learnt to add.
       drift: least factor by which the spectral norm of W_hh changes, from the first epoch to the
         last, that is mentioned. No illness either: it grew twofold in IRNNs that learnt, and up to
-        3.6-fold (to 9.8) in tanh networks that did not.
+        3.6-fold, to 10, in tanh networks that did not.
       goal: the share of the baseline that a crawling run is on its way to.
       budgets: least number of whole runs that it would need to get there; who has trained that long
         will train twice as long sooner than change the network.

@@ -93,11 +93,13 @@ def test_a_checkpoint_that_is_not_there(tmp_path, capsys):
 def test_the_network_of_a_checkpoint(tmp_path, capsys, backend):
     session = SessionOptions(checkpoint_dir=tmp_path / "checkpoints")
     copy_task.execute(
-        small(tmp_path / "out", backend=backend, methods=("qr",), seeds=2, session=session)
+        small(
+            tmp_path / "out", backend=backend, methods=("qr",), seeds=2, session=session, epochs=3
+        )
     )
     written = tmp_path / "findings.json"
     execute(DoctorConfig(checkpoint=tmp_path / "checkpoints", json=written))
-    assert "stuck_at_baseline" in capsys.readouterr().out  # after eight steps
+    assert "stuck_at_baseline" in capsys.readouterr().out  # after twelve steps
     found = json.loads(written.read_text())
     assert [one["seed"] for one in found] == [0, 1]
     for one in found:
@@ -111,7 +113,20 @@ def test_machines_read_what_was_found():
     path = ROOT / "figures/copy_task/results.json"
     found = as_json(examine_results(path))
     assert [one["conditions"] for one in found] == [["stuck_at_baseline"]] * 2 + [["healthy"]]
+    (drift,) = found[0]["remarks"]
+    assert drift.startswith("the spectral norm of W_hh went from")
     json.dumps(found, allow_nan=False)
+
+
+def test_a_run_without_a_loss(tmp_path):
+    """One that was interrupted in its first epoch is left out, one that diverged there is not."""
+    changed = results()
+    for run, status in zip(changed["runs"], ("interrupted", "diverged"), strict=False):
+        run |= {"status": status, "history": {**run["history"], "val_loss": []}}
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps(changed))
+    found = [(one.name, [f.condition for f in one.findings]) for one in examine_results(path)]
+    assert found == [("orthogonal_init", ["unstable"]), ("qr", [])]
 
 
 def test_recipes_of_what_was_trained():
