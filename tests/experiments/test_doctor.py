@@ -126,7 +126,7 @@ def test_a_run_without_a_loss(tmp_path):
     path = tmp_path / "results.json"
     path.write_text(json.dumps(changed))
     found = [(one.name, [f.condition for f in one.findings]) for one in examine_results(path)]
-    assert found == [("orthogonal_init", ["unstable"]), ("qr", [])]
+    assert found == [("orthogonal_init (jax)", ["unstable"]), ("qr (jax)", [])]
 
 
 def test_recipes_of_what_was_trained():
