@@ -222,7 +222,7 @@ def cases() -> dict[Symptom, Case]:
     }
 
 
-def _schedule(recipe: Recipe, steps: int, epochs: int = 2) -> Schedule:
+def _schedule(recipe: Recipe, steps: int, epochs: int = 3) -> Schedule:
     """Epochs of batches of 32, each ended by a validation."""
     samples = 20 if recipe.streams else 500  # of 2000 characters, or of the task's length
     return Schedule(epochs, steps // epochs, 32, samples)
