@@ -42,6 +42,7 @@ REMEDIES: dict[str, str] = {
     "higher_rate": "a learning rate ten times higher",
     "warm_up": "optax.warmup_cosine_decay_schedule(0.0, lr, K // 10, K) over all K steps",
     "adam": "optax.adam(lr)",
+    "sgd": "optax.sgd(0.1)",
     "momentum": "optax.sgd(lr, momentum=0.9)",
     "rmsprop": "optax.rmsprop(lr)",
     "truncated_bptt": "TruncatedCell(cell, steps=k): gradients over k steps at most",

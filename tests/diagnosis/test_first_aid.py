@@ -24,7 +24,7 @@ def test_every_condition_has_its_aid_and_every_remedy_its_use():
             named |= set(remedy.split("+"))
         # Numbers that are not there read "?", and never fail.
         assert finding(condition, None, aid).cause
-    alternatives = {"momentum", "rmsprop", "henaff_init", "clip_norm_5"}
+    alternatives = {"sgd", "momentum", "rmsprop", "henaff_init", "clip_norm_5"}
     alternatives |= {"gru_projected", "lstm_projected"}
     assert set(REMEDIES) - named <= alternatives
 
