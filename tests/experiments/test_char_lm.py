@@ -242,7 +242,7 @@ def test_text_from_a_checkpoint(text_file, tmp_path, capsys, backend):
     corpus.cache_clear()
     with pytest.raises(SystemExit):
         execute(small(text_file, **changes, **request))
-    assert "was trained on has changed" in capsys.readouterr().err
+    assert "has changed since it was trained on" in capsys.readouterr().err
 
 
 def test_a_folder_without_checkpoints(text_file, tmp_path, capsys):
