@@ -20,7 +20,7 @@ from flax import linen as nn
 from experiments.benchmark import race, spread
 from experiments.benchmark_contenders import Chunk, Work, jaxrnn_chunk, torch_ref_chunk
 from experiments.common import cli, report, texts
-from experiments.common.jax_backend import available_cores
+from experiments.common.cores import available_cores
 from experiments.common.results import Run
 from experiments.common.runner import interruptible
 from jaxrnn import SequenceModel, VanillaCell, diagnostics
@@ -56,7 +56,7 @@ class AnalysisSpeedConfig:
 def training_contenders() -> dict[str, Chunk]:
     """A chunk of steps by each."""
     task = CharacterTask(Text(texts.english()), LENGTH, BATCH)
-    work, cores = Work(task, BATCH, HIDDEN, STEPS), available_cores()
+    work, cores = Work(task, BATCH, HIDDEN, STEPS), len(available_cores())
     torch = {f"torch_ref, {n} threads": torch_ref_chunk(work, n) for n in sorted({1, cores})}
     return {
         **torch,

@@ -34,7 +34,7 @@ from experiments.benchmark_contenders import (
 )
 from experiments.benchmark_figures import draw
 from experiments.common import cli, report
-from experiments.common.jax_backend import available_cores
+from experiments.common.cores import available_cores
 from experiments.common.results import Run
 from experiments.common.runner import interruptible
 from jaxrnn.orthogonal import RETRACTIONS
@@ -50,7 +50,7 @@ SCALING = {
     "N": [32, 64, 128, 256, 512],
     "B": [4, 16, 64, 256, 1024],
 }
-CORES = available_cores()
+CORES = len(available_cores())
 
 
 @dataclass(frozen=True)

@@ -31,9 +31,10 @@ from jaxrnn.diagnosis import (
     read_course,
     read_history,
 )
+from jaxrnn.diagnosis.findings import conditions_of
+from jaxrnn.diagnosis.report import SHOWN_REMEDIES
 
 SEQUENCES = 32  # that a network is examined on
-SHOWN_REMEDIES = 3
 
 
 @dataclass(frozen=True)
@@ -194,7 +195,7 @@ def as_json(examined: Sequence[Examined]) -> list[dict[str, Any]]:
         {
             "run": one.name,
             "seed": one.seed,
-            "conditions": list(dict.fromkeys(f.condition for f in one.findings)) or ["healthy"],
+            "conditions": list(conditions_of(one.findings)),
             "findings": [plain(vars(finding)) for finding in one.findings],
             "remarks": list(one.remarks),
             "report": one.report.to_json() if one.report else None,

@@ -137,6 +137,18 @@ class RecurrentModel(nn.Module):
         return last, (flip(outputs) if reverse else outputs).swapaxes(0, 1)
 
 
+def make_readout(model: Any) -> nn.Dense:
+    """W_hy and b_y, in the ``__call__`` of a model that has the attributes for them."""
+    return nn.Dense(
+        model.num_outputs,
+        kernel_init=model.kernel_init,
+        bias_init=model.bias_init,
+        dtype=model.dtype,
+        param_dtype=model.param_dtype,
+        name="readout",
+    )
+
+
 class SequenceModel(RecurrentModel):
     """Any Flax recurrent cell over time, then the readout.
 
@@ -193,14 +205,7 @@ class SequenceModel(RecurrentModel):
             mean nothing. Default: T.
           reverse: run from the last valid step to the first; outputs stay in the inputs' order.
         """
-        readout = nn.Dense(
-            self.num_outputs,
-            kernel_init=self.kernel_init,
-            bias_init=self.bias_init,
-            dtype=self.dtype,
-            param_dtype=self.param_dtype,
-            name="readout",
-        )
+        readout = make_readout(self)
         carry, outputs = self._run(
             self.cell,
             readout,

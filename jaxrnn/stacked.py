@@ -15,7 +15,7 @@ from flax import linen as nn
 from jax.nn.initializers import Initializer
 from jaxtyping import Array, Float, Int
 
-from jaxrnn.model import RecurrentModel
+from jaxrnn.model import RecurrentModel, make_readout
 
 
 class StackedModel(RecurrentModel):
@@ -76,14 +76,7 @@ class StackedModel(RecurrentModel):
           seq_lengths: valid steps of each sequence, at least 1. Default: T.
           train: whether to drop; needs the key ``rngs={"dropout": ...}`` where p is above 0.
         """
-        readout = nn.Dense(
-            self.num_outputs,
-            kernel_init=self.kernel_init,
-            bias_init=self.bias_init,
-            dtype=self.dtype,
-            param_dtype=self.param_dtype,
-            name="readout",
-        )
+        readout = make_readout(self)
         carries = (None,) * len(self.cells) if initial_carry is None else initial_carry
         if not isinstance(carries, list | tuple) or len(carries) != len(self.cells):
             raise ValueError(

@@ -33,6 +33,17 @@ def two_devices():
 
 
 @pytest.fixture
+def one_torch_thread():
+    """Two thread pools, torch's and XLA's, wait for each other: 10 times slower on two cores."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
 def rng() -> np.random.Generator:
     """A generator of its own for each test, always with the same numbers."""
     return np.random.default_rng(1997)

@@ -11,7 +11,6 @@ last place. Nothing here has been run on a GPU yet.
 
 import numpy as np
 import pytest
-import torch
 
 import jaxrnn
 from jaxrnn import cells
@@ -34,6 +33,7 @@ from tests.parity_checks import (
 )
 from tests.parity_support import JaxSide, running_on
 
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 ACTIVATIONS = sorted(cells.ACTIVATIONS)
 
 
@@ -51,15 +51,6 @@ def device(request, dtype):
 @pytest.fixture(params=["scan", "fused"])
 def both_paths(request, monkeypatch):
     monkeypatch.setattr(JaxSide, "recurrence", request.param)
-
-
-@pytest.fixture(autouse=True)
-def _one_torch_thread():
-    # Two thread pools, torch's and XLA's, wait for each other actively: 10 times slower on 2 cores.
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 # Projection

@@ -17,6 +17,7 @@ from jaxrnn.text import StreamBatch
 from tests.numpy_reference import B, C, N, T
 from tests.trees import assert_trees_close
 
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 CELLS = {
     "vanilla": (VanillaCell, torch_ref.VanillaCell),
     "gru": (nn.GRUCell, torch_ref.GRUCell),
@@ -43,15 +44,6 @@ CLIP, STEPS = 0.03, 20
 # Rounding of sums of T (2 N + C) products and of Adam, step after step: at most 2e-15 after one
 # step and 3e-14 after 50.
 CLOSE = 1e-12
-
-
-@pytest.fixture(autouse=True)
-def _one_torch_thread():
-    """Beside JAX's threads, torch's wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def all_batches():

@@ -19,6 +19,7 @@ from jaxrnn.tasks import Batch, CopyTask
 from tests.parity_support import assert_agree, assert_weights_agree
 
 B, T, D, N, C = 3, 6, 5, 7, 4
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 CELLS = {
     "vanilla": (VanillaCell, torch_ref.VanillaCell),
     "gru": (nn.GRUCell, torch_ref.GRUCell),
@@ -45,15 +46,6 @@ CASES = [
 ]
 STEPS = 100
 BOUND = 1e-13  # measured: 3e-16 after one step, 8e-16 after 100
-
-
-@pytest.fixture(autouse=True)
-def _one_torch_thread():
-    """Beside JAX's threads, torch's wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def problem(cell, steps):

@@ -14,6 +14,7 @@ from jaxrnn.text import StreamBatch
 from tests import numpy_reference as reference
 from tests.numpy_reference import B, C, K, N, T
 
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 CELLS = {
     "vanilla": (VanillaCell, torch_ref.VanillaCell),
     "gru": (nn.GRUCell, torch_ref.GRUCell),
@@ -28,15 +29,6 @@ CLOSE = {"rtol": 0, "atol": 1e-13}
 @pytest.fixture(params=CELLS)
 def cell(request, x64):
     return request.param
-
-
-@pytest.fixture(autouse=True)
-def _one_torch_thread():
-    """Beside JAX's threads, torch's wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def jax_model(cell):

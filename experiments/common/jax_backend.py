@@ -1,7 +1,6 @@
 """Recipes carried out by jaxrnn: one compiled chunk of steps for all seeds."""
 
 import contextlib
-import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -15,16 +14,10 @@ from flax import traverse_util
 from jax.sharding import NamedSharding
 
 import jaxrnn
+from experiments.common.cores import available_cores
 from experiments.common.recipe import Recipe, State, TrainingBatch, Weights
 from jaxrnn import initializers, optimizers, training
 from jaxrnn.tasks import Batch
-
-
-def available_cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # not on every system
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def start(devices: int | None = None) -> None:
@@ -35,7 +28,7 @@ def start(devices: int | None = None) -> None:
     Raises:
       ValueError: fewer devices than asked for.
     """
-    cores = available_cores()
+    cores = len(available_cores())
     with contextlib.suppress(RuntimeError):
         jax.config.update("jax_num_cpu_devices", min(devices or cores, cores))
     if devices is not None and devices > len(jax.devices()):
@@ -77,7 +70,7 @@ def build_model(recipe: Recipe) -> jaxrnn.SequenceModel:
         "lstm": nn.OptimizedLSTMCell,  # the same LSTM, its gates' products as one
     }[recipe.cell]
     return jaxrnn.SequenceModel(
-        wrap(recipe, make_cell(recipe.hidden, **inits)),
+        recipe.wrapped(make_cell(recipe.hidden, **inits), jaxrnn),
         num_outputs=recipe.task.num_outputs,
         last_only=recipe.is_regression,
         recurrence=recipe.recurrence,
@@ -85,17 +78,6 @@ def build_model(recipe: Recipe) -> jaxrnn.SequenceModel:
         kernel_init=init,
         bias_init=bias_init,
     )
-
-
-def wrap(recipe: Recipe, cell: nn.RNNCellBase) -> nn.RNNCellBase:
-    """The cell with the leak, the skip and the truncation that a recipe asks for."""
-    if recipe.leak is not None:
-        cell = jaxrnn.LeakyCell(cell, recipe.leak)
-    if recipe.skip is not None:
-        cell = jaxrnn.SkipCell(cell, recipe.skip)
-    if recipe.bptt_steps is not None:
-        cell = jaxrnn.TruncatedCell(cell, recipe.bptt_steps)
-    return cell
 
 
 def build_loss(recipe: Recipe) -> training.Loss:

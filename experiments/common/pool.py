@@ -1,7 +1,6 @@
 """Many short jobs, side by side: each trains in one of as many processes as there are cores.
 
-Small networks leave most of a second core idle, and half of the time of a short job is compilation:
-a process for each core takes half as long as all cores for each job.
+Much of a short job is compilation, on one core; processes keep all of them busy.
 """
 
 import dataclasses
@@ -14,6 +13,7 @@ from multiprocessing.queues import SimpleQueue
 from rich.progress import track
 
 from experiments.common import report
+from experiments.common.cores import available_cores
 from experiments.common.jobs import Job
 from experiments.common.recipe import load_backend
 from experiments.common.results import Run
@@ -46,7 +46,7 @@ def train_in_processes(
                 add(i, done)
         left = [(i, job, seeds) for i, job in enumerate(jobs) if i not in by_job]
         context = multiprocessing.get_context("spawn")
-        cores = _cores()
+        cores = available_cores()
         queue: SimpleQueue[int] = context.SimpleQueue()
         for core in cores:
             queue.put(core)
@@ -61,12 +61,6 @@ def train_in_processes(
 
 def _untrained(job: Job, seeds: Sequence[int]) -> list[Run]:
     return [Run(job.method, "jax", seed, dict(job.settings)) for seed in seeds]
-
-
-def _cores() -> list[int]:
-    if hasattr(os, "sched_getaffinity"):  # not on every system
-        return sorted(os.sched_getaffinity(0))
-    return list(range(os.cpu_count() or 1))
 
 
 def _start(queue: "SimpleQueue[int]") -> None:

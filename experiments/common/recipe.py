@@ -70,6 +70,16 @@ class Recipe:
     recompute: bool = False
     devices: int | None = None
 
+    def wrapped(self, cell: Any, library: ModuleType) -> Any:
+        """A cell of jaxrnn's or of torch_ref's with the leak, the skip and the truncation."""
+        if self.leak is not None:
+            cell = library.LeakyCell(cell, self.leak)
+        if self.skip is not None:
+            cell = library.SkipCell(cell, self.skip)
+        if self.bptt_steps is not None:
+            cell = library.TruncatedCell(cell, self.bptt_steps)
+        return cell
+
     @property
     def is_regression(self) -> bool:
         """Whether the task asks for one real number per sequence."""

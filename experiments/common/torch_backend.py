@@ -26,19 +26,8 @@ def build_model(recipe: Recipe) -> torch_ref.SequenceModel:
         gated = {"gru": torch_ref.GRUCell, "lstm": torch_ref.LSTMCell}[recipe.cell]
         cell = gated(num_inputs, recipe.hidden)
     return torch_ref.SequenceModel(
-        wrap(recipe, cell), recipe.task.num_outputs, last_only=recipe.is_regression
+        recipe.wrapped(cell, torch_ref), recipe.task.num_outputs, last_only=recipe.is_regression
     )
-
-
-def wrap(recipe: Recipe, cell: Any) -> Any:
-    """The cell with the leak, the skip and the truncation that a recipe asks for."""
-    if recipe.leak is not None:
-        cell = torch_ref.LeakyCell(cell, recipe.leak)
-    if recipe.skip is not None:
-        cell = torch_ref.SkipCell(cell, recipe.skip)
-    if recipe.bptt_steps is not None:
-        cell = torch_ref.TruncatedCell(cell, recipe.bptt_steps)
-    return cell
 
 
 def build_loss(recipe: Recipe) -> training.Loss:

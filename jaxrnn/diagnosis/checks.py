@@ -10,6 +10,7 @@ from flax import linen as nn
 from flax.errors import FlaxError
 
 from jaxrnn.diagnostics import Observation, observe
+from jaxrnn.diagnostics.observation import split
 from jaxrnn.paths import named_leaves
 
 LossFunction = Callable[[Any, Any], Any]
@@ -29,9 +30,7 @@ def check(model: nn.Module, variables: Any, batch: Any, loss_fn: LossFunction) -
         raise ValueError(f"model must be a flax.linen module, got {type(model).__name__}")
     if not callable(loss_fn):
         raise ValueError(f"loss_fn must be a function, got {type(loss_fn).__name__}")
-    if not isinstance(batch, tuple | list) or len(batch) != 2:
-        raise ValueError(f"batch must be (inputs, targets), got {jax.tree.structure(batch)}")
-    inputs, targets = batch
+    inputs, targets = split(batch)
     for leaf in jax.tree.leaves(inputs):
         if not hasattr(leaf, "dtype"):
             raise ValueError(f"inputs must be arrays, got {type(leaf).__name__} {leaf!r:.40}")

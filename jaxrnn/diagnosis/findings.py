@@ -1,6 +1,6 @@
 """One thing that is wrong, where, why, and what to do about it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -28,6 +28,11 @@ class Finding:
     def with_remarks(self, remarks: tuple[str, ...]) -> "Finding":
         """The same, with more said of its cause."""
         return replace(self, cause="; ".join([self.cause, *remarks]))
+
+
+def conditions_of(findings: Sequence[Finding]) -> tuple[str, ...]:
+    """Each condition once; ("healthy",) if there is none."""
+    return tuple(dict.fromkeys(one.condition for one in findings)) or ("healthy",)
 
 
 class _Known(dict):

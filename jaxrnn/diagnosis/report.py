@@ -10,7 +10,7 @@ from typing import Any
 
 from jaxrnn.diagnosis.course import Course
 from jaxrnn.diagnosis.evidence import Evidence
-from jaxrnn.diagnosis.findings import Finding
+from jaxrnn.diagnosis.findings import Finding, conditions_of
 from jaxrnn.diagnosis.first_aid import how
 from jaxrnn.diagnosis.thresholds import Thresholds
 
@@ -37,7 +37,7 @@ class Report:
     @property
     def conditions(self) -> tuple[str, ...]:
         """Each condition once; ("healthy",) if there is none."""
-        return tuple(dict.fromkeys(one.condition for one in self.findings)) or ("healthy",)
+        return conditions_of(self.findings)
 
     def __str__(self) -> str:
         rows = [f"{'layer':<24}{'cell':<20}{'T':>6}{'N':>6}{'left':>10}{'largest':>10}"

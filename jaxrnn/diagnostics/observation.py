@@ -61,9 +61,7 @@ def observe(
         no scalar; no recurrent layer, one inside a transformation of the model (nn.remat, nn.scan,
         …), or one whose cell emits anything but its state.
     """
-    if not isinstance(batch, tuple | list) or len(batch) != 2:
-        raise ValueError(f"batch must be (inputs, targets), got {jax.tree.structure(batch)}")
-    inputs, targets = batch
+    inputs, targets = split(batch)
 
     def observed(params: Any, eps: Any) -> tuple[Any, Probe, Any]:
         probe = Probe(eps)
@@ -147,6 +145,14 @@ def _differentiate(
     eps = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
     (value, saw), found = jax.value_and_grad(seen, wanted, has_aux=True)(params, eps)
     return value, found, saw
+
+
+def split(batch: Any) -> tuple[Any, Any]:
+    """Inputs and targets; ValueError unless a batch is a pair of them."""
+    if not isinstance(batch, tuple | list) or len(batch) != 2:
+        raise ValueError(f"batch must be (inputs, targets), got {jax.tree.structure(batch)}")
+    inputs, targets = batch
+    return inputs, targets
 
 
 def _layers(
