@@ -216,7 +216,7 @@ def cases() -> dict[Symptom, Case]:
             "language model, tanh, SGD at 0.2, clipping at 1",
             "after Bengio et al. 2013",
             replace(language, optimizer="sgd", lr=0.2),
-            _schedule(language, 500, epochs=6),
+            _schedule(language, 500, epochs=12),
             solved=bigrams,
         ),
     }

@@ -2,8 +2,9 @@
 
     non_finite          the loss of the last epoch is NaN or Inf
     stuck_at_baseline   the best loss never fell below 0.9 of what an answer without memory reaches
-    unstable            the run diverged or was restarted, or its loss rose to more than twice what
-                        it had been, by a tenth of the baseline or more
+    unstable            the run diverged or was restarted, its loss rose to more than twice what it
+                        had been, by a tenth of the baseline or more, or it stays above twice the
+                        baseline, where it is worse than an answer without memory
     crawling            the loss falls steadily, and at the rate of the last third of the run half
                         the baseline is more than two whole runs away
 
@@ -23,7 +24,7 @@ from jaxrnn.diagnosis.findings import Finding, finding
 from jaxrnn.diagnosis.thresholds import HistoryThresholds, is_positive
 
 MIN_EPOCHS = 6  # that thirds of a run are to be told by
-LEAST_EPOCHS = 3  # before which no run is called stuck: in the first ones most have learnt nothing
+LEAST_EPOCHS = 3  # before which no run is judged by its baseline: most have learnt nothing yet
 LEAST_LOSS = 0.01  # of a run without a baseline: next to nothing, of losses that begin around 1
 
 
@@ -58,12 +59,15 @@ def check_baseline(baseline: Any) -> None:
 
 def judge(course: Course, baseline: float | None, limits: HistoryThresholds) -> tuple[Finding, ...]:
     """``read_history`` of a course."""
-    stuck = _stuck(course.losses, baseline, limits)
+    # A run that blew up is not at the baseline, it is far above.
+    is_high = _is_blown_up(finite(course.train_losses), baseline, limits)
+    stuck = None if is_high else _stuck(course.losses, baseline, limits)
+    crawling = None if stuck else _crawling(course.losses, baseline, limits)
     rules = {
         "non_finite": _not_finite(course),
-        "unstable": _unstable(course, baseline, limits),
+        "unstable": _unstable(course, baseline, limits, is_high and not crawling),
         "stuck_at_baseline": stuck,
-        "crawling": None if stuck else _crawling(course.losses, baseline, limits),
+        "crawling": crawling,
     }
     first, last = course.spectral_norms
     drift: dict[str, Any] = {
@@ -86,7 +90,7 @@ def _not_finite(course: Course) -> dict[str, Any] | None:
 
 
 def _unstable(
-    course: Course, baseline: float | None, limits: HistoryThresholds
+    course: Course, baseline: float | None, limits: HistoryThresholds, is_high: bool
 ) -> dict[str, Any] | None:
     losses, restarts = finite(course.train_losses), course.restarts
     what = []
@@ -100,9 +104,20 @@ def _unstable(
     # A factor of a loss below zero, such as a log-density's, is one of its magnitude.
     if rise > (limits.jump - 1) * abs(least) and rise > limits.rise * scale:
         what.append(f"the loss rose from {least:.3g} to {highest:.3g}")
+    if is_high:
+        what.append(f"the loss ended at {losses[-1]:.3g}, the baseline is {baseline:.3g}")
     if not what:
         return None
     return {"what": ", ".join(what), "least": least, "highest": highest, "restarts": restarts}
+
+
+def _is_blown_up(
+    losses: Sequence[float], baseline: float | None, limits: HistoryThresholds
+) -> bool:
+    """Whether they end far above the baseline, and are not on their way down from a bad start."""
+    if baseline is None or len(losses) < LEAST_EPOCHS:
+        return False
+    return losses[-1] > limits.jump * baseline and losses[-1] > losses[0] / limits.jump
 
 
 def _jump(losses: list[float]) -> tuple[float, float]:
