@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogFormatter, MaxNLocator
 
 from experiments.common import figures
 from experiments.common.language import bits, named
@@ -147,6 +147,9 @@ def _draw_lengths(config: Mapping[str, Any], runs: list[dict], out: Path) -> Non
         panel.set_xticklabels(lengths)
         panel.minorticks_off()
     axes[0, 1].set_yscale("log")
+    # 20, not 2 × 10¹: less than two decades have labels between their powers.
+    axes[0, 1].yaxis.set_major_formatter(LogFormatter())
+    axes[0, 1].yaxis.set_minor_formatter(LogFormatter())
     figures.legend_below(figure, axes[0, 0])
     figures.save(figure, out / "char_lm.png")
 

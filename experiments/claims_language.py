@@ -43,8 +43,9 @@ def claim_7() -> Row:
         f"per character against T, {by_length}; time of a step ∝ T^{exponent:.2f}",
         "larger being better **holds**, with other losses on this text; Shakespeare being the "
         "hardest **holds**, the order of simple text and numbers **fails**; the U **holds** for as "
-        "much text, its best T being where the budget puts it (10 with a million characters, 25 "
-        "with five, row 10), and **fails** for as many steps, where longer is better; "
+        "much text if that is enough, and its best T is where the budget puts it (25 with five "
+        "million characters, row 10; with one million 5 and 10 are alike, and longer is worse), "
+        "and **fails** for as many steps, where longer is better; "
         "quadratic cost **fails**: it is linear at most; perplexity **fails**: it is exp of the "
         "mean loss per character, as the reported pairs are too",
     )
