@@ -163,7 +163,7 @@ def _numbers(
 
 def _layer_numbers(layer: LayerObservation, remembered: LayerObservation) -> dict[str, Array]:
     memory = _memory(remembered)
-    states = _real_leaves(layer.states)
+    states, valid = _real_leaves(layer.states), diagnostics.valid_steps(layer)
     finite = [jnp.isfinite(h).all(axis=tuple(range(1, h.ndim))) for h in states]
     return {
         "memory": memory,
@@ -173,7 +173,7 @@ def _layer_numbers(layer: LayerObservation, remembered: LayerObservation) -> dic
         "horizon": diagnostics.usable_horizon(memory, HORIZON_FACTOR).horizon,
         "saturated": diagnostics.layer_saturation(layer),
         # Of an LSTM's (c, h) the larger: what is not emitted is as good as dead.
-        "dead": jnp.stack([diagnostics.dead_share(h) for h in states if h.ndim > 1]).max(),
+        "dead": jnp.stack([diagnostics.dead_share(h, valid) for h in states if h.ndim > 1]).max(),
         "finite": jnp.stack(finite).all(0),
     }
 

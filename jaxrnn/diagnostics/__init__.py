@@ -24,6 +24,7 @@ from jaxrnn.diagnostics.profiles import (
     saturated_share,
     update_ratios,
     usable_horizon,
+    valid_steps,
 )
 
 __all__ = [
@@ -46,4 +47,5 @@ __all__ = [
     "spectral_radius",
     "update_ratios",
     "usable_horizon",
+    "valid_steps",
 ]

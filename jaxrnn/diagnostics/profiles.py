@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from jaxrnn.diagnostics.probe import LayerObservation
 from jaxrnn.paths import named_leaves
@@ -94,17 +94,33 @@ def decay_rate(profile: Float[Array, " times"]) -> Float[Array, ""]:
     return jnp.where(count > 1, jnp.sum(k * logs) / jnp.sum(k * k), jnp.nan)
 
 
+def valid_steps(layer: LayerObservation) -> Bool[Array, "T B"] | None:
+    """Which of h_1 … h_T are those of a sequence and not of its padding; None: all of them."""
+    if layer.lengths is None:
+        return None
+    T = len(jax.tree.leaves(layer.states)[-1]) - 1
+    return jnp.arange(T)[:, None] < jnp.asarray(layer.lengths)
+
+
 def saturated_share(
-    states: Float[Array, "... N"], threshold: float = SATURATED
+    states: Float[Array, "*steps N"],
+    threshold: float = SATURATED,
+    valid: Bool[Array, "*steps"] | None = None,
 ) -> Float[Array, ""]:
-    """The share of tanh's values h at which tanh' = 1 − h² is below ``threshold``."""
+    """The share of tanh's values h at which tanh' = 1 − h² is below ``threshold``.
+
+    Args:
+      states: h.
+      threshold: of tanh'.
+      valid: which steps count; None: all.
+    """
     # Counted, for XLA would write out a mean's floating-point ones and zeros.
     saturated = jnp.count_nonzero(1 - states * states < threshold, axis=-1)
-    return jnp.mean(saturated / states.shape[-1], dtype=_wide(states))
+    return jnp.mean(saturated / states.shape[-1], dtype=_wide(states), where=valid)
 
 
 def layer_saturation(layer: LayerObservation, threshold: float = SATURATED) -> Float[Array, ""]:
-    """``saturated_share`` of a layer's tanh units, over h_1 … h_T.
+    """``saturated_share`` of a layer's tanh units, over h_1 … h_T without padding.
 
     They are h of a VanillaCell, SimpleCell, GRUCell or MGUCell (a mean of tanh's values, in the
     last two) and tanh(c) of an LSTM, whose carry is (c, h); or of one of them in the wrappers of
@@ -115,16 +131,27 @@ def layer_saturation(layer: LayerObservation, threshold: float = SATURATED) -> F
     if layer.activation != "tanh" or cell not in _TANH_OF:
         return jnp.asarray(jnp.nan)
     later = [h[1:] for h in jax.tree.leaves(layer.states)]
-    return saturated_share(_TANH_OF[cell](later), threshold)
+    return saturated_share(_TANH_OF[cell](later), threshold, valid_steps(layer))
 
 
-def dead_share(states: Float[Array, "times *batch N"]) -> Float[Array, ""]:
+def dead_share(
+    states: Float[Array, "times *batch N"], valid: Bool[Array, "T *padded"] | None = None
+) -> Float[Array, ""]:
     """The share of the N units that are the same number at all t ≥ 1 and in all of the batch.
 
     Such a unit tells nothing of the inputs: a ReLU at zero, a tanh stuck at 1.
+
+    Args:
+      states: h_0 … h_T.
+      valid: which of h_1 … h_T count, by the first of their axes; None: all. h_1 of the first
+        sequence has to.
     """
     units = states[1:].reshape(-1, states.shape[-1])
-    return jnp.mean((units == units[0]).all(0), dtype=_wide(states))
+    same = units == units[0]
+    if valid is not None:
+        inner = states[1:].size // (valid.size * states.shape[-1])  # as of a window of states
+        same |= ~jnp.repeat(valid.reshape(-1), inner)[:, None]
+    return jnp.mean(same.all(0), dtype=_wide(states))
 
 
 def gradient_norms(gradients: Any) -> dict[str, Float[Array, ""]]:

@@ -168,6 +168,27 @@ def test_the_report_on_padded_sequences(rng):
     np.testing.assert_allclose(layer.memory, np.ones(20), rtol=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("activation", "inside", "condition"), [("tanh", 50.0, "saturated"), ("relu", -1.0, "dead_units")]
+)
+def test_padding_hides_no_illness(rng, activation, inside, condition):
+    lengths = np.array([3, 2, 4, 1])  # of T = 20: most of the batch is padding, and well
+
+    class Short(nn.Module):
+        @nn.compact
+        def __call__(self, inputs):
+            ones, zeros = nn.initializers.ones, nn.initializers.zeros
+            cell = VanillaCell(N, activation, kernel_init=ones, recurrent_kernel_init=zeros)
+            return nn.RNN(cell)(inputs, seq_lengths=jnp.asarray(lengths))
+
+    model = Short()
+    variables, (inputs, targets) = problem(rng, model)
+    valid = (np.arange(T) < lengths[:, None])[..., None]
+    inputs = jnp.where(valid, inside, 0.1 * jnp.abs(inputs))
+    report = diagnose(model, variables, (inputs, targets), loss_fn)
+    assert condition in report.conditions
+
+
 @pytest.mark.parametrize(("steps", "conditions"), [(T, ("healthy",)), (T // 2, ("vanishing",))])
 def test_truncation_is_named_where_it_is_to_blame(rng, steps, conditions):
     W = initializers.orthogonal()

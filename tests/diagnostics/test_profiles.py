@@ -18,6 +18,7 @@ from jaxrnn.diagnostics import (
     saturated_share,
     update_ratios,
     usable_horizon,
+    valid_steps,
 )
 from tests import numpy_reference as reference
 from tests.numpy_reference import B, C, D, N, T
@@ -177,6 +178,24 @@ def test_dead_units_are_counted(rng):
     states[1:, 1, 5] = 0  # in one sequence only
     states[1, :, 6] = 0  # at one step only
     np.testing.assert_allclose(dead_share(jnp.asarray(states)), 3 / N, rtol=1e-7)
+
+
+def test_padding_is_neither_saturated_nor_dead_nor_alive(rng):
+    lengths = np.array([2, T, 1, *rng.integers(1, T, B)])[:B]
+    inside = np.arange(T)[:, None] < lengths  # (T, B)
+    h = rng.uniform(-1, 1, (T + 1, B, N)).astype(np.float32)
+    h[1:, :, [0, 3]] = 0.5  # dead …
+    h[1:][~inside] = rng.uniform(-1, 1, (np.count_nonzero(~inside), N))  # … but for the padding
+    layer = layer_of(jnp.asarray(h), "SimpleCell").replace(lengths=jnp.asarray(lengths))
+    valid = valid_steps(layer)
+    np.testing.assert_array_equal(valid, inside)
+    expected = np.mean(1 - h[1:][inside] ** 2 < 0.1)
+    np.testing.assert_allclose(layer_saturation(layer), expected, rtol=1e-6)  # float32 sums
+    np.testing.assert_allclose(dead_share(layer.states, valid), 2 / N, rtol=1e-7)
+    assert dead_share(layer.states) == 0
+    windows = jnp.stack([layer.states] * 3, axis=2)  # (T+1, B, 3, N), as of a SkipCell
+    np.testing.assert_allclose(dead_share(windows, valid), 2 / N, rtol=1e-7)
+    assert valid_steps(layer.replace(lengths=None)) is None
 
 
 def test_norms_and_ratios_have_the_parameters_names(rng):
