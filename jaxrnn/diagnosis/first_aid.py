@@ -64,8 +64,8 @@ FIRST_AID: dict[str, Aid] = {
         "gradients do not reach the start of a sequence",
         "of a signal at the end {memory_left:.1e} is left {steps} steps before (a factor of "
         "{memory_rate:.2f} a step; the recurrent kernel's spectral radius is "
-        "{spectral_radius:.2f}): W_hh times phi' shrinks what it carries (no illness where the loss "
-        "asks for nothing from that far back)",
+        "{spectral_radius:.2f}): W_hh times phi' shrinks what it carries (no illness where "
+        "the loss asks for nothing from that far back)",
         (
             *("irnn", "henaff_modrelu", "projection_modrelu", "lstm", "gru", "skip", "leaky"),
             *("orthogonal_init", "relu+identity_init", "leaky_relu"),

@@ -135,7 +135,7 @@ def layer_saturation(layer: LayerObservation, threshold: float = SATURATED) -> F
 
 
 def dead_share(
-    states: Float[Array, "times *batch N"], valid: Bool[Array, "T *padded"] | None = None
+    states: Float[Array, "times *batch N"], valid: Bool[Array, "T ..."] | None = None
 ) -> Float[Array, ""]:
     """The share of the N units that are the same number at all t ≥ 1 and in all of the batch.
 

@@ -169,7 +169,8 @@ def test_the_report_on_padded_sequences(rng):
 
 
 @pytest.mark.parametrize(
-    ("activation", "inside", "condition"), [("tanh", 50.0, "saturated"), ("relu", -1.0, "dead_units")]
+    ("activation", "inside", "condition"),
+    [("tanh", 50.0, "saturated"), ("relu", -1.0, "dead_units")],
 )
 def test_padding_hides_no_illness(rng, activation, inside, condition):
     lengths = np.array([3, 2, 4, 1])  # of T = 20: most of the batch is padding, and well
