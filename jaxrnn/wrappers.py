@@ -189,31 +189,36 @@ def state_of(carry: Any) -> Array:
     return jax.tree.leaves(carry)[-1]
 
 
+def class_of(cell: nn.RNNCellBase) -> type:
+    """The cell's class; of an ``nn.remat(Cell)`` that is Cell."""
+    kind: Any = type(cell)
+    # A transformed class is a subclass whose call wraps that of Cell.
+    is_transformed = "__call__" in vars(kind) and (
+        inspect.unwrap(kind.__call__) is inspect.unwrap(kind.__base__.__call__)
+    )
+    return kind.__base__ if is_transformed else kind
+
+
+def is_state(cell: nn.RNNCellBase, outputs: Any, state: Array) -> bool:
+    """Whether the outputs are the state itself, or may be where a transformation copies them."""
+    if outputs is state:
+        return True
+    return (
+        class_of(cell) is not type(cell)
+        and isinstance(outputs, Array)
+        and (outputs.shape, outputs.dtype) == (state.shape, state.dtype)
+    )
+
+
 def _step(cell: Any, carry: Any, inputs: Array) -> Any:
     """The carry after a step of a cell that emits its state."""
     new, outputs = cell(carry, inputs)
-    if not _is_state(cell, outputs, state_of(new)):
+    if not is_state(cell, outputs, state_of(new)):
         raise ValueError(
             "a wrapped cell has to emit its state, the last array of its carry, as Flax's do; "
             f"{type(cell).__name__} emits something else"
         )
     return new
-
-
-def _is_state(cell: Any, outputs: Any, state: Array) -> bool:
-    """Whether the outputs are the state itself, or may be where a transformation hides it."""
-    if outputs is state:
-        return True
-    # nn.remat(Cell) is a subclass whose call wraps that of Cell, and gives copies of what it gives.
-    kind: Any = type(cell)
-    is_transformed = "__call__" in vars(kind) and (
-        inspect.unwrap(kind.__call__) is inspect.unwrap(kind.__base__.__call__)
-    )
-    return (
-        is_transformed
-        and isinstance(outputs, Array)
-        and (outputs.shape, outputs.dtype) == (state.shape, state.dtype)
-    )
 
 
 def _check_steps(steps: int, at_least: int) -> None:

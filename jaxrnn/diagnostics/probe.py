@@ -23,7 +23,7 @@ from jaxtyping import Array
 from jaxrnn.cells import VanillaCell
 from jaxrnn.diagnostics.observed import Weights, observed_recurrence
 from jaxrnn.model import RecurrentModel
-from jaxrnn.wrappers import WrappedCell, innermost
+from jaxrnn.wrappers import WrappedCell, class_of, innermost, is_state, state_of
 
 
 class LayerObservation(struct.PyTreeNode):
@@ -208,6 +208,8 @@ def _emitted(cell: nn.RNNCellBase, h: Any, moved: Any, y: Any) -> Any:
         id(leaf): new for leaf, new in zip(jax.tree.leaves(h), jax.tree.leaves(moved), strict=True)
     }
     if any(id(leaf) not in by_id for leaf in jax.tree.leaves(y)):
+        if is_state(cell, y, state_of(h)):
+            return state_of(moved)
         raise ValueError(
             "a state's gradient is that of all it goes to, so a cell has to emit its state, as "
             f"Flax's do; {type(cell).__name__} emits something else"
@@ -233,7 +235,7 @@ def _run_fused(rnn: nn.RNN, carry: Any, x: Array, eps: Array | None) -> tuple[Ar
 
 
 def _name(cell: Any) -> str:
-    name = type(cell).__name__
+    name = class_of(cell).__name__
     return f"{name}({_name(cell.cell)})" if isinstance(cell, WrappedCell) else name
 
 

@@ -234,6 +234,19 @@ def test_memory_begins_at_the_last_valid_step(rng, x64):
         assert sizes[: length + 1, b].all()
 
 
+@pytest.mark.parametrize("kind", [VanillaCell, nn.GRUCell, nn.OptimizedLSTMCell])
+def test_a_cell_in_remat_is_seen_as_the_cell_itself(kind, rng, x64):
+    wide = {"dtype": jnp.float64, "param_dtype": jnp.float64}
+    models = [nn.RNN(cell(N, **wide)) for cell in (kind, nn.remat(kind))]
+    variables, inputs = random_problem(rng, models[0])
+    one, other = (
+        jax.jit(lambda v, m=m: observe(m, v, (inputs, 0), lambda y, _: (y**2).sum()))(variables)
+        for m in models
+    )
+    assert one.layers["cell"].cell == other.layers["cell"].cell == kind.__name__
+    assert_trees_close(other, one, rtol=ROUNDING, atol=ROUNDING)
+
+
 # Bad input
 
 
