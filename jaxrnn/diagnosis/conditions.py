@@ -18,12 +18,14 @@ only, nothing else is to be expected. What vanishes has a short memory too. A ne
 without vanishing, where what it keeps is not read.
 """
 
+import math
 from typing import Any
 
 from jaxrnn.diagnosis.evidence import Evidence, LayerEvidence
 from jaxrnn.diagnosis.findings import Finding, finding
-from jaxrnn.diagnosis.first_aid import BAD_DATA, TRUNCATED
+from jaxrnn.diagnosis.first_aid import BAD_DATA, LARGE_INPUTS, TRUNCATED
 from jaxrnn.diagnosis.thresholds import Thresholds
+from jaxrnn.diagnostics.profiles import SATURATED
 
 
 def find(evidence: Evidence, thresholds: Thresholds) -> tuple[Finding, ...]:
@@ -69,7 +71,8 @@ def _in_layer(path: str, layer: LayerEvidence, thresholds: Thresholds) -> list[F
     if any(m > thresholds.exploding for m in layer.memory):
         findings.append(finding("exploding", path, **memory))
     if finite and layer.saturated > thresholds.saturated:
-        findings.append(finding("saturated", path, share=layer.saturated, **_norms(layer)))
+        special = LARGE_INPUTS if _is_driven(layer) else None
+        findings.append(finding("saturated", path, special, share=layer.saturated, **_norms(layer)))
     if finite and layer.dead > thresholds.dead_units:
         findings.append(finding("dead_units", path, share=layer.dead, units=layer.units))
     return findings
@@ -79,6 +82,17 @@ def _is_cut(layer: LayerEvidence, thresholds: Thresholds) -> bool:
     """Whether truncation alone is to blame: there is enough of a signal, and then none at all."""
     left = [m for m in layer.memory if m > 0]
     return layer.cell.startswith("TruncatedCell(") and left[0] > thresholds.vanishing
+
+
+def _is_driven(layer: LayerEvidence) -> bool:
+    """Whether W_hh alone could not saturate so many units: inputs or biases must have.
+
+    The mean square of W_hh h is σ_max² at most, since |h| ≤ 1; that of the share's units alone is
+    more. Gates have several kernels, of which this is not to be told.
+    """
+    least = math.atanh(math.sqrt(1 - SATURATED))  # |z| of a saturated unit
+    norms = [W.spectral_norm for W in layer.kernels.values()]
+    return len(norms) == 1 and norms[0] ** 2 < layer.saturated * least**2
 
 
 def _norms(layer: LayerEvidence) -> dict[str, Any]:

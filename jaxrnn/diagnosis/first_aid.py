@@ -34,6 +34,7 @@ REMEDIES: dict[str, str] = {
     "orthogonal_init": "recurrent_kernel_init=initializers.orthogonal()",
     "henaff_init": "recurrent_kernel_init=initializers.henaff()",
     "small_inputs": "kernel_init=initializers.normal(0.001)",
+    "scaled_inputs": "inputs of mean 0 and variance 1, by the training data's own",
     "clip_norm": "optax.clip_by_global_norm(1.0) first in the chain",
     "clip_norm_5": "optax.clip_by_global_norm(5.0) first in the chain",
     "clip_value": "optax.clip(0.01) first in the chain",
@@ -67,8 +68,8 @@ FIRST_AID: dict[str, Aid] = {
         "{spectral_radius:.2f}): W_hh times phi' shrinks what it carries (no illness where "
         "the loss asks for nothing from that far back)",
         (
-            *("irnn", "henaff_modrelu", "projection_modrelu", "lstm", "gru", "skip", "leaky"),
-            *("orthogonal_init", "relu+identity_init", "leaky_relu"),
+            *("henaff_modrelu", "projection_modrelu", "skip", "henaff_init", "projection"),
+            *("higher_rate", "modrelu", "momentum", "lstm_projected", "relu+identity_init", "irnn"),
         ),
     ),
     "exploding": Aid(
@@ -78,9 +79,9 @@ FIRST_AID: dict[str, Aid] = {
         "{spectral_radius:.2f}): W_hh stretches what it carries, and in a tanh network that is "
         "chaos",
         (
-            *("projection", "orthogonal_init", "clip_norm", "clip_adaptive", "lower_rate"),
-            *("scaled_identity_init", "gru", "lstm", "clip_value", "adam", "truncated_bptt"),
-            *("small_inputs", "growing_length", "warm_up"),
+            *("clip_norm+orthogonal_init", "gru", "henaff_modrelu", "henaff_init"),
+            *("orthogonal_init", "scaled_identity_init", "gru_projected", "lstm_projected"),
+            *("clip_adaptive", "leaky", "projection", "clip_norm", "small_inputs"),
         ),
     ),
     "saturated": Aid(
@@ -88,13 +89,16 @@ FIRST_AID: dict[str, Aid] = {
         "{share:.0%} of tanh's values lie beyond ±0.95, where less than a tenth of a gradient gets "
         "through: the inputs, their weights or W_hh (spectral norm {spectral_norm:.3g}) are too "
         "large",
-        ("small_inputs", "orthogonal_init", "projection", "lower_rate", "relu", "modrelu"),
+        (
+            *("orthogonal_init", "projection", "henaff_init", "scaled_identity_init"),
+            *("identity_init", "leaky_relu+orthogonal_init", "gru_projected", "gru"),
+        ),
     ),
     "dead_units": Aid(
         "units are the same number at all steps, whatever comes in",
         "{share:.0%} of {units} units never change: biases or input weights hold them below zero, "
         "where ReLU passes nothing, or far beyond where tanh turns",
-        ("leaky_relu", "small_inputs", "identity_init", "lower_rate", "gru", "warm_up"),
+        ("lower_rate", "gru", "lstm", "leaky", "gru_projected", "lstm_projected"),
     ),
     "non_finite": Aid(
         "NaN or Inf",
@@ -107,20 +111,23 @@ FIRST_AID: dict[str, Aid] = {
         "exchanging the first half of {steps} steps moves the last outputs by {early_share:.1e} of "
         "what exchanging all does: early inputs are forgotten, or what is kept is not read (no "
         "illness where the loss asks for recent inputs only)",
-        ("lstm", "gru", "skip", "leaky", "irnn", "henaff_modrelu", "projection_modrelu"),
+        (
+            *("gru", "lstm", "henaff_modrelu", "relu+identity_init", "modrelu", "relu", "irnn"),
+            *("leaky_relu+orthogonal_init", "gru_projected", "projection_modrelu"),
+        ),
     ),
     "stuck_at_baseline": Aid(
         "the loss stays where an answer without memory is",
         "after {epochs} epochs the best loss is {best:.3g}, {of_baseline:.0%} of the baseline "
         "{baseline:.3g}: nothing that needs memory was learnt",
         (
-            *("projection", "irnn", "henaff_modrelu", "lstm", "gru", "skip", "higher_rate"),
-            *("growing_length", "orthogonal_init"),
+            *("henaff_modrelu", "projection_modrelu", "skip", "projection", "henaff_init"),
+            *("lstm_projected", "relu+identity_init"),
         ),
     ),
     "unstable": Aid(
         "the loss jumps, the run restarts or diverges",
-        "{what}",
+        "{what}: steps are too long for the gradients that they meet",
         (
             *("clip_norm", "lower_rate", "adam", "clip_adaptive", "projection", "warm_up"),
             *("clip_value", "scaled_identity_init", "truncated_bptt", "growing_length"),
@@ -129,7 +136,8 @@ FIRST_AID: dict[str, Aid] = {
     "crawling": Aid(
         "the loss falls steadily, but far too slowly",
         "from the second to the last third of {epochs} epochs the loss fell from {before:.3g} to "
-        "{last:.3g}; at this rate half the baseline is {budgets:.1f} whole runs away",
+        "{last:.3g}; at this rate half the baseline is {budgets:.1f} whole runs away: steps are "
+        "too short",
         ("higher_rate", "adam", "higher_rate+orthogonal_init", "gru", "lstm", "projection"),
     ),
 }
@@ -147,6 +155,18 @@ BAD_DATA = Aid(
     "the first place with NaN or Inf is {place}: the data have it, and no remedy in training helps",
     ("clean_data",),
 )
+LARGE_INPUTS = Aid(
+    "states sit at ±1 though W_hh is small",
+    "{share:.0%} of tanh's values lie beyond ±0.95, where less than a tenth of a gradient gets "
+    "through, and W_hh (spectral norm {spectral_norm:.3g}) is too small to bring that about: the "
+    "inputs, their weights or the biases are too large",
+    ("scaled_inputs", "small_inputs", "lower_rate"),
+)
+SPECIAL: dict[str, Aid] = {
+    "vanishing": TRUNCATED,
+    "saturated": LARGE_INPUTS,
+    "non_finite": BAD_DATA,
+}
 
 
 def how(remedy: str) -> str:

@@ -6,6 +6,7 @@ import pytest
 
 from jaxrnn.diagnosis import FIRST_AID, Thresholds
 from jaxrnn.diagnosis.conditions import find
+from jaxrnn.diagnosis.evidence import Kernel
 from tests.diagnosis.support import evidence
 
 NAN, INF = math.nan, math.inf
@@ -72,6 +73,17 @@ def test_a_cause_of_its_own():
     (one,) = find(evidence(not_finite="targets"), LIMITS)
     assert "targets: the data have it" in one.cause
     assert one.first_aid == ("clean_data",)
+
+    # atanh(√0.9)² = 3.31: of W_hh alone half the units are saturated from a norm of 1.286 on.
+    for norms, advice in (
+        ([1.28], "scaled_inputs"),
+        ([1.29], FIRST_AID["saturated"].remedies[0]),
+        ([0.1, 0.1], FIRST_AID["saturated"].remedies[0]),  # gates
+    ):
+        kernels = {f"cell/h{i}/kernel": Kernel(0.1, (norm,)) for i, norm in enumerate(norms)}
+        (one,) = find(evidence(saturated=0.5001, kernels=kernels), LIMITS)
+        assert one.first_aid[0] == advice
+    assert "W_hh (spectral norm 1.1) is too small" in find(evidence(saturated=0.6), LIMITS)[0].cause
 
     def first_aid(cell, *memory):
         (one,) = find(evidence(cell=cell, memory=memory, steps=2), LIMITS)

@@ -2,9 +2,10 @@
 
 import pytest
 
+from experiments import remedies_cases
 from jaxrnn.diagnosis import FIRST_AID, REMEDIES, how
 from jaxrnn.diagnosis.findings import finding
-from jaxrnn.diagnosis.first_aid import BAD_DATA, TRUNCATED
+from jaxrnn.diagnosis.first_aid import SPECIAL
 
 CONDITIONS = {
     *("vanishing", "exploding", "saturated", "dead_units", "non_finite", "short_memory"),
@@ -12,21 +13,19 @@ CONDITIONS = {
 }
 
 
-def test_every_condition_has_its_aid_and_every_remedy_its_use():
+def test_every_condition_has_its_aid_and_every_remedy_is_advised_or_was_tried():
     assert set(FIRST_AID) == CONDITIONS
     named = set()
-    special = {"vanishing": TRUNCATED, "non_finite": BAD_DATA}
-    for condition, aid in [*FIRST_AID.items(), *special.items()]:
-        assert len(aid.remedies) >= 5 or aid in special.values()
+    assert set(SPECIAL) <= CONDITIONS
+    for condition, aid in [*FIRST_AID.items(), *SPECIAL.items()]:
+        assert len(aid.remedies) >= 5 or aid in SPECIAL.values()
         assert len(set(aid.remedies)) == len(aid.remedies)
         for remedy in aid.remedies:
             assert how(remedy)
             named |= set(remedy.split("+"))
         # Numbers that are not there read "?", and never fail.
         assert finding(condition, None, aid).cause
-    alternatives = {"sgd", "momentum", "rmsprop", "henaff_init", "clip_norm_5"}
-    alternatives |= {"gru_projected", "lstm_projected"}
-    assert set(REMEDIES) - named <= alternatives
+    assert set(REMEDIES) <= named | set(remedies_cases.SINGLE) | set(remedies_cases.REMEDIES)
 
 
 def test_pairs_and_unknown_names():
