@@ -129,8 +129,8 @@ FIRST_AID: dict[str, Aid] = {
         "the loss jumps, the run restarts or diverges",
         "{what}: steps are too long for the gradients that they meet",
         (
-            *("clip_norm", "lower_rate", "adam", "clip_adaptive", "projection", "warm_up"),
-            *("clip_value", "scaled_identity_init", "truncated_bptt", "growing_length"),
+            *("clip_norm", "clip_adaptive", "clip_value", "adam", "rmsprop", "gru", "lstm"),
+            *("gru_projected", "lower_rate", "projection", "warm_up", "leaky"),
         ),
     ),
     "crawling": Aid(
@@ -138,7 +138,7 @@ FIRST_AID: dict[str, Aid] = {
         "from the second to the last third of {epochs} epochs the loss fell from {before:.3g} to "
         "{last:.3g}; at this rate half the baseline is {budgets:.1f} whole runs away: steps are "
         "too short",
-        ("higher_rate", "adam", "higher_rate+orthogonal_init", "gru", "lstm", "projection"),
+        ("higher_rate", "momentum", "rmsprop", "adam"),
     ),
 }
 

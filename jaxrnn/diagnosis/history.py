@@ -117,7 +117,10 @@ def _is_blown_up(
     """Whether they end far above the baseline, and are not on their way down from a bad start."""
     if baseline is None or len(losses) < LEAST_EPOCHS:
         return False
-    return losses[-1] > limits.jump * baseline and losses[-1] > losses[0] / limits.jump
+    is_recovering = losses[-1] < losses[0] / limits.jump and all(
+        new < old for old, new in itertools.pairwise(losses)
+    )
+    return losses[-1] > limits.jump * baseline and not is_recovering
 
 
 def _jump(losses: list[float]) -> tuple[float, float]:

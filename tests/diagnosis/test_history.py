@@ -84,7 +84,7 @@ def test_what_is_not_unstable():
 
 
 def test_a_run_far_above_the_baseline_is_unstable_and_not_stuck():
-    for losses in ([8.0, 7.0, 6.8], [2.1, 3.0, 2.2, 2.1]):
+    for losses in ([8.0, 7.0, 6.8], [2.1, 3.0, 2.2, 2.1], [13.0, 15.0, 4.8]):
         assert conditions(run(losses), BASELINE) == ["unstable"]
         assert conditions(run(losses)) == []  # above which baseline?
     assert conditions(run([8.0, 7.0]), BASELINE) == []  # too short to tell
