@@ -1,6 +1,6 @@
-"""The README's tables of claims and of speed, written from the committed results.json files.
+"""The README's tables, and TROUBLESHOOTING.md, written from the committed results.json files.
 
-    python -m experiments.claims        rewrites the marked parts of README.md
+    python -m experiments.claims        rewrites TROUBLESHOOTING.md and marked parts of README.md
 
 Every measured number comes from a file under figures/; claims and verdicts are words.
 """
@@ -13,6 +13,7 @@ from experiments.claims_copy import claim_1, claim_2, claim_3, claim_4
 from experiments.claims_doctor import doctor_sentence
 from experiments.claims_gradients import claim_6, claim_8
 from experiments.claims_language import claim_7, claim_10, language_section
+from experiments.claims_remedies import claim_9, remedies_table, troubleshooting
 from experiments.claims_speed import analysis_sentence, checkpoint_sentence, speed_section
 from experiments.common.evidence import load
 from experiments.common.results import ROOT
@@ -29,6 +30,7 @@ def claims_table() -> str:
         6: claim_6(),
         7: claim_7(),
         8: claim_8(),
+        9: claim_9(),
         10: claim_10(),
     }
     lines = ["| | claim | command | measured | verdict |", "|---|---|---|---|---|"]
@@ -43,6 +45,7 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "language": language_section,
     "analysis": lambda: analysis_sentence(load("analysis_speed")),
     "doctor": doctor_sentence,
+    "remedies": remedies_table,
     "checkpoints": lambda: checkpoint_sentence(load("checkpoint_cost")),
 }
 
@@ -60,3 +63,4 @@ def rewrite(readme: str) -> str:
 if __name__ == "__main__":
     path = Path(ROOT / "README.md")
     path.write_text(rewrite(path.read_text()))
+    Path(ROOT / "TROUBLESHOOTING.md").write_text(troubleshooting())

@@ -101,7 +101,7 @@ def print_table(runs: list[Run]) -> None:
     found = outcomes({"runs": [plain(asdict(run)) for run in runs]})
     table = Table(title="Seeds cured, and median loss in baselines", title_justify="left")
     for heading in ("remedy", *found):
-        table.add_column(heading, no_wrap=True)
+        table.add_column(heading.replace("_", "\n"), no_wrap=True)
     for remedy in (UNTREATED, *REMEDIES):
         cells = [cell_text(by_remedy.get(remedy)) for by_remedy in found.values()]
         if any(cells):

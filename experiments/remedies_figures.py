@@ -19,9 +19,9 @@ def cell_text(outcome: Outcome | None) -> str:
     if outcome is None:
         return ""
     if not np.isfinite(outcome.median):
-        return f"{outcome.cured}/{len(outcome.losses)}  ∞"
+        return f"{outcome.cured}/{len(outcome.losses)} ∞"
     value = f"{outcome.median:.2f}" if outcome.median <= LARGEST else f">{LARGEST:.0f}"
-    return f"{outcome.cured}/{len(outcome.losses)}  {value}"
+    return f"{outcome.cured}/{len(outcome.losses)} {value}"
 
 
 def draw(results: dict, out: Path) -> list[str]:
@@ -67,7 +67,7 @@ def draw_matrix(found: dict[str, dict[str, Outcome]], path: Path) -> None:
 
 def draw_cases(found: dict[str, dict[str, Outcome]], path: Path) -> None:
     """Every seed, untreated and with the most promising remedies."""
-    columns = min(4, len(found))
+    columns = min(2, len(found))
     rows = -(-len(found) // columns)
     figure, axes = figures.panels(rows, columns, "Every seed: untreated, and the best remedies")
     for panel in axes.flat[len(found) :]:
@@ -86,7 +86,9 @@ def draw_cases(found: dict[str, dict[str, Outcome]], path: Path) -> None:
             linewidth=1.2,
             label="cured below",
         )
-        panel.set(title=symptom.replace("_", " "), xscale="log", xlabel="loss / baseline")
+        panel.set(title=symptom.replace("_", " "), xlabel="loss / baseline (10: more, or diverged)")
+        low, high = panel.get_xlim()
+        panel.set_xscale("log" if low < 0.1 * high else "linear")
         panel.set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
         panel.tick_params(axis="y", labelsize=9)
         panel.invert_yaxis()

@@ -11,6 +11,8 @@ from flax import linen as nn
 
 from experiments import claims
 from experiments.common.panels import panels_of
+from experiments.remedies_outcomes import UNTREATED, VERDICTS, best_first, outcomes
+from jaxrnn.diagnosis import FIRST_AID
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
@@ -44,6 +46,11 @@ def test_the_example_of_diagnostics_runs():
 
 def test_the_tables_are_those_of_the_committed_results():
     assert claims.rewrite(README) == README, "run python -m experiments.claims"
+
+
+def test_the_page_on_trouble_is_that_of_the_table_and_the_results():
+    page = (ROOT / "TROUBLESHOOTING.md").read_text()
+    assert claims.troubleshooting() == page, "run python -m experiments.claims"
 
 
 def test_the_figures_are_there():
@@ -103,3 +110,18 @@ def test_every_panel_of_the_gradient_analysis_is_in_its_results():
         for panel in panels.values():
             for points in panel.values():
                 assert len(points["x"]) == len(points["y"]) > 0
+
+
+def test_every_symptom_has_a_cure_and_first_aid_is_what_was_measured():
+    found = outcomes(json.loads((ROOT / "figures/remedies/results.json").read_text()))
+    assert len(found) == 8
+    for symptom, by_remedy in found.items():
+        assert by_remedy[UNTREATED].cured == 0, symptom
+        assert len(by_remedy[UNTREATED].losses) == 5
+        useful = best_first(by_remedy)
+        assert useful, symptom
+        assert by_remedy[useful[0]].verdict == "cured", symptom
+        # What is listed cured or helped, the cures before the others.
+        advised = [by_remedy[name].verdict for name in FIRST_AID[symptom].remedies]
+        assert set(advised) <= {"cured", "helped"}, symptom
+        assert advised == sorted(advised, key=VERDICTS.index), symptom

@@ -1,0 +1,197 @@
+"""Claim 9, the table of remedies, and TROUBLESHOOTING.md: what was measured to help on what."""
+
+import collections
+from typing import Any
+
+import numpy as np
+
+from experiments.common.evidence import Row, load
+from experiments.remedies_cases import Case, Symptom, cases
+from experiments.remedies_figures import cell_text
+from experiments.remedies_outcomes import UNTREATED, Outcome, best_first, outcomes
+from jaxrnn.diagnosis import FIRST_AID, how
+from jaxrnn.diagnosis.first_aid import SPECIAL, Aid
+
+# What the sources recommend for each symptom, as the matrix calls it.
+RECOMMENDED: dict[Symptom, tuple[str, ...]] = {
+    "vanishing": ("relu", "leaky_relu", "identity_init", "orthogonal_init", "skip"),
+    "exploding": (
+        *("clip_norm", "clip_norm_5", "clip_value", "scaled_identity_init", "small_inputs", "adam"),
+        *("rmsprop", "lower_rate", "warm_up", "truncated_bptt", "growing_length"),
+    ),
+    "unstable": (
+        *("clip_norm", "clip_norm_5", "clip_value", "lower_rate", "warm_up", "adam", "rmsprop"),
+        *("small_inputs", "truncated_bptt", "growing_length"),
+    ),
+    "crawling": ("higher_rate", "higher_rate+orthogonal_init", "gru", "lstm"),
+    "short_memory": ("lstm", "gru", "skip"),
+}
+
+
+BEST = 4  # remedies that are named for what they cure
+
+
+def words(names: list[str]) -> str:
+    """Remedies in a sentence."""
+    return ", ".join(name.replace("_", " ").replace("+", " with ") for name in names) or "none"
+
+
+def claim_9() -> Row:
+    """First aid: which helps, on which symptom, by how much?"""
+    found = outcomes(load("remedies"))
+    measured, verdicts = [], []
+    for symptom, names in RECOMMENDED.items():
+        by_remedy = found[symptom]
+        cells = [f"{words([n])} {cell_text(by_remedy[n])}" for n in names if n in by_remedy]
+        measured.append(
+            f"{symptom.replace('_', ' ')} (untreated {cell_text(by_remedy[UNTREATED])}): "
+            + "; ".join(cells)
+        )
+        useful = [n for n in names if n in by_remedy and n in best_first(by_remedy)]
+        useless = [n for n in names if n in by_remedy and n not in useful]
+        verdicts.append(
+            f"{symptom.replace('_', ' ')}: **holds** for {words(useful)}, "
+            f"**fails** for {words(useless)}"
+        )
+    return (
+        "First aid. Vanishing: (leaky) ReLU, identity or orthogonal initialisation, skip "
+        "connections. Exploding: clipping by norm (1 or 5) or by value, a rate ten times lower, a "
+        "schedule, another optimizer, smaller input weights, truncated BPTT, shorter sequences at "
+        "first. Crawling: a higher rate with a better initialisation, or gates. Only recent tokens "
+        "matter: LSTM or GRU, or skips",
+        "`experiments.remedies`",
+        "seeds cured and median loss in baselines. " + ". ".join(measured),
+        ". ".join(verdicts) + " (each remedy alone, on one case of its symptom)",
+    )
+
+
+def remedies_table() -> str:
+    """The matrix in Markdown, with what each case is."""
+    results = load("remedies")
+    found = outcomes(results)
+    settings = {name: case for name, case in cases().items() if name in found}
+    names = dict.fromkeys(name for by_remedy in found.values() for name in by_remedy)
+    lines = [
+        f"| remedy | {' | '.join(name.replace('_', ' ') for name in found)} |",
+        "|---" * (1 + len(found)) + "|",
+    ]
+    for name in names:
+        cells = [_cell(by_remedy.get(name)) for by_remedy in found.values()]
+        lines.append(f"| {name.replace('_', ' ')} | {' | '.join(cells)} |")
+    seconds = {(r["settings"]["symptom"], r["method"]): r["seconds"] for r in results["runs"]}
+    trained = len(results["runs"])
+    cures = {n: sum(o[n].verdict == "cured" for o in found.values() if n in o) for n in names}
+    best = sorted(cures, key=lambda name: -cures[name])[:BEST]
+    intro = (
+        f"{trained:,} networks, which took {sum(seconds.values()) / 60:.0f} minutes of a core. "
+        "Seeds cured, and the median loss in baselines; **cured** where at least four of five "
+        "seeds are, *helped* or *harmed* where every seed ends better or worse than every "
+        "untreated one. No remedy helps on everything; most symptoms are cured by "
+        f"{', '.join(f'{words([name])} ({cures[name]} of {len(found)})' for name in best)}. "
+    )
+    cases_said = "; ".join(
+        f"{name.replace('_', ' ')}: {case.setting} ({case.source})"
+        for name, case in settings.items()
+    )
+    return f"{intro}The cases: {cases_said}.\n\n" + "\n".join(lines)
+
+
+def _cell(outcome: Outcome | None) -> str:
+    if outcome is None:
+        return ""
+    text = cell_text(outcome)
+    marks = {"cured": f"**{text}**", "helped": f"*helped* {text}", "harmed": f"*harmed* {text}"}
+    return marks.get(outcome.verdict, text)
+
+
+def troubleshooting() -> str:
+    """TROUBLESHOOTING.md: symptom, cause, first aid and what it was measured to do."""
+    found = outcomes(load("remedies"))
+    settings: dict[Any, Case] = dict(cases())
+    sections = []
+    for condition, aid in FIRST_AID.items():
+        by_remedy = found.get(condition)
+        lines = [f"## {words([condition])}", "", *_symptom_and_cause(aid), ""]
+        lines += _advice(aid) if by_remedy is None else _tried(aid, settings[condition], by_remedy)
+        if condition in SPECIAL:
+            special = SPECIAL[condition]
+            lines += ["", "Or else:", "", *_symptom_and_cause(special), "", *_advice(special)]
+        sections.append("\n".join(lines) + "\n")
+    return "\n".join([HEAD, *sections, CHECKLIST])
+
+
+def _symptom_and_cause(aid: Aid) -> list[str]:
+    """The numbers of a finding are left open."""
+    cause = aid.cause.format_map(collections.defaultdict(_Open))
+    return [f"- symptom: {aid.symptom}", f"- likely cause: {cause}"]
+
+
+class _Open:
+    def __format__(self, spec: str) -> str:
+        return "…"
+
+
+def _advice(aid: Aid) -> list[str]:
+    """First aid that was not measured."""
+    return ["| first aid | how |", "|---|---|"] + [
+        f"| {words([name])} | `{how(name)}` |" for name in aid.remedies
+    ]
+
+
+def _tried(aid: Aid, case: Case, by_remedy: dict[str, Outcome]) -> list[str]:
+    """First aid, and what it did."""
+    lines = [
+        f"Measured on: {case.setting} ({case.source}). Untreated: "
+        f"{_spread(by_remedy[UNTREATED])} baselines; cured: {case.solved:.2g} at most.",
+        "",
+        "| first aid | how | effect | seeds cured | loss in baselines |",
+        "|---|---|---|---|---|",
+    ]
+    for name in aid.remedies:
+        outcome = by_remedy[name]
+        seeds = f"{outcome.cured} of {len(outcome.losses)}"
+        cells = [words([name]), f"`{how(name)}`", outcome.verdict, seeds, _spread(outcome)]
+        lines.append(f"| {' | '.join(cells)} |")
+    by_verdict = {
+        verdict: [n for n, o in by_remedy.items() if o.verdict == verdict and n != UNTREATED]
+        for verdict in ("no effect", "harmed")
+    }
+    return [
+        *lines,
+        "",
+        f"Without effect: {words(by_verdict['no effect'])}. Worse: {words(by_verdict['harmed'])}.",
+    ]
+
+
+def _spread(outcome: Outcome) -> str:
+    """The losses from lowest to highest."""
+    finite = outcome.losses[np.isfinite(outcome.losses)]
+    diverged = len(outcome.losses) - len(finite)
+    ends = [finite.min(), finite.max()] if len(finite) else []
+    said = [" to ".join(f"{loss:.2g}" if loss < 100 else f"{loss:,.0f}" for loss in ends)]
+    return ", ".join(filter(None, [*said, f"{diverged} diverged" if diverged else ""]))
+
+
+HEAD = """\
+# When a recurrent network does not train
+
+`jaxrnn.diagnose(model, variables, (inputs, targets), loss_fn)` measures a network of yours and
+names what is wrong; `python -m experiments.doctor --results RESULTS_JSON` or `--checkpoint DIR`
+examines a run. Both read causes and first aid from the table that this page shows,
+`jaxrnn/diagnosis/first_aid.py`; what is measured comes from `python -m experiments.remedies`, five
+seeds each; `python -m experiments.claims` writes the page. Losses are in baselines: that of the
+best answer without memory is 1.
+"""
+CHECKLIST = """\
+## Before giving up
+
+1. Is the loss of the untrained network about ln(classes), or the mean square of the targets? If it
+   is far off, the data or the readout is wrong, not the recurrence.
+2. Can the network learn twenty sequences by heart? If not, look for a bug.
+3. What is the baseline of an answer without memory? A loss just below it has learnt nothing that
+   needs recurrence.
+4. Does a shorter version of the task train? Then it is the length: see *vanishing*, *short memory*.
+5. Has the learning rate been tried ten times higher and ten times lower, with several seeds each?
+6. Does the same network with gates (GRU, LSTM) train? If it does, the task can be learnt, and the
+   cell was the trouble.
+"""
