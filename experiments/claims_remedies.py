@@ -142,7 +142,7 @@ def _tried(aid: Aid, case: Case, by_remedy: dict[str, Outcome]) -> list[str]:
     """First aid, and what it did."""
     lines = [
         f"Measured on: {case.setting} ({case.source}). Untreated: "
-        f"{_spread(by_remedy[UNTREATED])} baselines; cured: {case.solved:.2g} at most.",
+        f"{_spread(by_remedy[UNTREATED])}; cured: {case.solved:.2g} at most.",
         "",
         "| first aid | how | effect | seeds cured | loss in baselines |",
         "|---|---|---|---|---|",
