@@ -19,6 +19,7 @@ def doctor_sentence() -> str:
         "On networks whose illness is known by their construction, or by whether they learn to "
         "recall their first input (`python -m experiments.doctor_calibration`), it is right on "
         f"{'; on '.join(said)}. Thresholds were chosen on the calibration set; the held-out one, "
-        "of other families, was frozen before that and scored once; how early inputs and padded "
-        "sequences are measured was mended since. Most networks are clearly well or clearly ill."
+        "of other families, was frozen before that. This is the second scoring: how early inputs "
+        "and padded sequences are measured was mended after the first, which had come out the "
+        "same. Most networks are clearly well or clearly ill."
     )

@@ -82,7 +82,7 @@ def examine_results(path: Path) -> list[Examined]:
         raise ValueError(f"{path} is not JSON") from None
     missing = {"experiment", "config", "runs"} - set(results if isinstance(results, dict) else ())
     if missing or not isinstance(results["runs"], list):
-        raise ValueError(f"{path} is no results.json: {', '.join(sorted(missing)) or 'runs'}")
+        raise ValueError(f"{path} is no results.json: no {', '.join(sorted(missing)) or 'runs'}")
     try:
         trained = [run for run in results["runs"] if _has_losses(run)]
         if not trained:

@@ -36,7 +36,8 @@ def draw_matrix(found: dict[str, dict[str, Outcome]], path: Path) -> None:
     """A row a remedy, a column a symptom, coloured by verdict."""
     names = dict.fromkeys(name for by_remedy in found.values() for name in by_remedy)
     figure, axes = plt.subplots(figsize=(2.4 + 1.35 * len(found), 1.6 + 0.33 * len(names)))
-    figure.suptitle("Seeds cured, and the median loss in baselines", fontweight="bold")
+    title = "Seeds cured, and the median loss in baselines"
+    figure.suptitle(f"{title} (∞: diverged; blank: changes nothing)", fontweight="bold")
     for column, by_remedy in enumerate(found.values()):
         for row, name in enumerate(names):
             outcome = by_remedy.get(name)

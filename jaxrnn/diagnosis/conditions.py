@@ -1,17 +1,18 @@
 """From evidence to conditions: the rules, and the thresholds that they compare with.
 
     non_finite      NaN or Inf in inputs, parameters, states, outputs, targets, loss or gradients
-    vanishing       m_0 < vanishing: of a signal at the end next to nothing gets back to the start
-    exploding       max m_t > exploding: on its way it grows out of any proportion
     saturated       more than a share of tanh's values lie beyond ±0.95
     dead_units      more than a share of units never change
+    vanishing       m_0 < vanishing: of a signal at the end next to nothing gets back to the start
+    exploding       max m_t > exploding: on its way it grows out of any proportion
     short_memory    exchanging the first half of the inputs moves the last outputs by next to
                     nothing, in proportion to what exchanging all does
     healthy         none of these
 
-with m_t of jaxrnn/diagnosis/evidence.py. Vanishing and exploding are judged from end to end, by
-what the given length asks for: half of a signal lost at every step is no harm in five, and fatal in
-fifty. They are judged in each layer by itself; short_memory is the model's.
+with m_t of jaxrnn/diagnosis/evidence.py; causes come before what they lead to. Vanishing and
+exploding are judged from end to end, by what the given length asks for: half of a signal lost at
+every step is no harm in five, and fatal in fifty. They are judged in each layer by itself;
+short_memory is the model's.
 
 ``short_memory`` says how the model is, not that this is wrong: where a loss asks for recent inputs
 only, nothing else is to be expected. What vanishes has a short memory too. A network may have one
@@ -23,7 +24,7 @@ from typing import Any
 
 from jaxrnn.diagnosis.evidence import Evidence, LayerEvidence
 from jaxrnn.diagnosis.findings import Finding, finding
-from jaxrnn.diagnosis.first_aid import BAD_DATA, LARGE_INPUTS, TRUNCATED
+from jaxrnn.diagnosis.first_aid import BAD_DATA, LARGE_INPUTS, REMEDIES, TRUNCATED
 from jaxrnn.diagnosis.thresholds import Thresholds
 from jaxrnn.diagnostics.profiles import SATURATED
 
@@ -36,11 +37,13 @@ def find(evidence: Evidence, thresholds: Thresholds) -> tuple[Finding, ...]:
         findings.append(finding("non_finite", None, special, place=evidence.not_finite))
     for path, layer in evidence.layers.items():
         findings += _in_layer(path, layer, thresholds)
+    in_use = set().union(*map(_in_use, evidence.layers.values()))
     if evidence.early_share < thresholds.short_memory:
         findings.append(
             finding(
                 "short_memory",
                 None,
+                in_use=in_use,
                 early_share=evidence.early_share,
                 steps=max(layer.steps for layer in evidence.layers.values()),
             )
@@ -54,7 +57,7 @@ def _in_layer(path: str, layer: LayerEvidence, thresholds: Thresholds) -> list[F
     Of states that are not finite nothing but their growth is to be told: ReLU's gradient at NaN is
     0, which is no vanishing.
     """
-    findings = []
+    findings, in_use = [], _in_use(layer)
     memory = {
         "steps": layer.steps,
         "memory_left": layer.memory_left,
@@ -64,18 +67,26 @@ def _in_layer(path: str, layer: LayerEvidence, thresholds: Thresholds) -> list[F
         **_norms(layer),
     }
     finite = layer.first_not_finite is None
-    if finite and layer.memory_left < thresholds.vanishing:
-        special = TRUNCATED if _is_cut(layer, thresholds) else None
-        findings.append(finding("vanishing", path, special, **memory))
-    # An Inf is not hidden behind a NaN that it leads to further back.
-    if any(m > thresholds.exploding for m in layer.memory):
-        findings.append(finding("exploding", path, **memory))
     if finite and layer.saturated > thresholds.saturated:
         special = LARGE_INPUTS if _is_driven(layer) else None
-        findings.append(finding("saturated", path, special, share=layer.saturated, **_norms(layer)))
+        numbers = {"share": layer.saturated, **_norms(layer)}
+        findings.append(finding("saturated", path, special, in_use, **numbers))
     if finite and layer.dead > thresholds.dead_units:
-        findings.append(finding("dead_units", path, share=layer.dead, units=layer.units))
+        numbers = {"share": layer.dead, "units": layer.units}
+        findings.append(finding("dead_units", path, None, in_use, **numbers))
+    if finite and layer.memory_left < thresholds.vanishing:
+        special = TRUNCATED if _is_cut(layer, thresholds) else None
+        findings.append(finding("vanishing", path, special, in_use, **memory))
+    # An Inf is not hidden behind a NaN that it leads to further back.
+    if any(m > thresholds.exploding for m in layer.memory):
+        findings.append(finding("exploding", path, None, in_use, **memory))
     return findings
+
+
+def _in_use(layer: LayerEvidence) -> set[str]:
+    """The remedies that a layer's cell is."""
+    cells = {"GRUCell": "gru", "LSTMCell": "lstm", "OptimizedLSTMCell": "lstm"}
+    return {cells.get(layer.cell, ""), layer.activation or ""} & set(REMEDIES)
 
 
 def _is_cut(layer: LayerEvidence, thresholds: Thresholds) -> bool:

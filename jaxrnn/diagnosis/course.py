@@ -11,6 +11,7 @@ from typing import Any
 
 from jaxrnn.diagnosis.thresholds import HistoryThresholds
 
+LEAST_EPOCHS = 3  # before which no run is judged by its baseline: most have learnt nothing yet
 STATUSES = ("completed", "diverged", "interrupted")
 
 
@@ -37,6 +38,8 @@ class Course:
     def remarks(self, limits: HistoryThresholds) -> tuple[str, ...]:
         """What is conspicuous, and yet no illness: a network may have it and learn."""
         said = []
+        if len(self.losses) < LEAST_EPOCHS and self.status != "diverged":
+            said.append(f"the run has less than {LEAST_EPOCHS} epochs, too few to judge it by")
         if self.spike > limits.spike:
             said.append(f"gradient norms rose to {self.spike:.2g} times their median")
         first, last = self.spectral_norms

@@ -1,6 +1,6 @@
 """One thing that is wrong, where, why, and what to do about it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -48,8 +48,22 @@ class _Unknown:
 
 
 def finding(
-    condition: str, layer: str | None, special: Aid | None = None, **numbers: Any
+    condition: str,
+    layer: str | None,
+    special: Aid | None = None,
+    in_use: Collection[str] = (),
+    **numbers: Any,
 ) -> Finding:
-    """A finding, with its cause and first aid from the table, or from a special case of it."""
+    """A finding, with its cause and first aid from the table, or from a special case of it.
+
+    Args:
+      condition: a key of ``FIRST_AID``.
+      layer: of the finding.
+      special: what stands in for the table's own entry.
+      in_use: remedies that the model has already.
+      numbers: for the cause.
+    """
     aid = special or FIRST_AID[condition]
-    return Finding(condition, layer, aid.cause.format_map(_Known(numbers)), numbers, aid.remedies)
+    known = {name: value for name, value in numbers.items() if value == value}  # not NaN
+    advised = tuple(name for name in aid.remedies if name not in in_use)
+    return Finding(condition, layer, aid.cause.format_map(_Known(known)), numbers, advised)

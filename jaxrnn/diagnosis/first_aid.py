@@ -66,7 +66,7 @@ FIRST_AID: dict[str, Aid] = {
         "of a signal at the end {memory_left:.1e} is left {steps} steps before (a factor of "
         "{memory_rate:.2f} a step; the recurrent kernel's spectral radius is "
         "{spectral_radius:.2f}): W_hh times phi' shrinks what it carries (no illness where "
-        "the loss asks for nothing from that far back)",
+        "the loss asks for nothing from that far back; and gates may still learn to keep it)",
         (
             *("henaff_modrelu", "projection_modrelu", "skip", "henaff_init", "projection"),
             *("higher_rate", "modrelu", "momentum", "lstm_projected", "relu+identity_init", "irnn"),
@@ -76,8 +76,8 @@ FIRST_AID: dict[str, Aid] = {
         "gradients grow on their way back, the loss jumps",
         "a signal at the end has grown {memory_largest:.1e}-fold within {steps} steps back (a "
         "factor of {memory_rate:.2f} a step; the recurrent kernel's spectral radius is "
-        "{spectral_radius:.2f}): W_hh stretches what it carries, and in a tanh network that is "
-        "chaos",
+        "{spectral_radius:.2f}): W_hh stretches what it carries (in a tanh network that is "
+        "chaos)",
         (
             *("clip_norm+orthogonal_init", "gru", "henaff_modrelu", "henaff_init"),
             *("orthogonal_init", "scaled_identity_init", "gru_projected", "lstm_projected"),

@@ -19,12 +19,11 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jaxrnn.diagnosis.course import Course, finite, read_course
+from jaxrnn.diagnosis.course import LEAST_EPOCHS, Course, finite, read_course
 from jaxrnn.diagnosis.findings import Finding, finding
 from jaxrnn.diagnosis.thresholds import HistoryThresholds, is_positive
 
 MIN_EPOCHS = 6  # that thirds of a run are to be told by
-LEAST_EPOCHS = 3  # before which no run is judged by its baseline: most have learnt nothing yet
 LEAST_LOSS = 0.01  # of a run without a baseline: next to nothing, of losses that begin around 1
 
 

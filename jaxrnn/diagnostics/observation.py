@@ -150,7 +150,8 @@ def _differentiate(
 def split(batch: Any) -> tuple[Any, Any]:
     """Inputs and targets; ValueError unless a batch is a pair of them."""
     if not isinstance(batch, tuple | list) or len(batch) != 2:
-        raise ValueError(f"batch must be (inputs, targets), got {jax.tree.structure(batch)}")
+        size = f" of {len(batch)}" if isinstance(batch, tuple | list) else ""
+        raise ValueError(f"batch must be (inputs, targets), got a {type(batch).__name__}{size}")
     inputs, targets = batch
     return inputs, targets
 

@@ -52,8 +52,8 @@ def test_of_states_that_are_not_finite_only_growth_is_told():
 def test_several_hold():
     vanished = {"memory": (0.0, 1e-5, 1.0), "saturated": 0.9}
     assert found(**vanished, early_share=0.0, upper={"dead": 1.0}) == [
-        ("vanishing", "cell"),
         ("saturated", "cell"),
+        ("vanishing", "cell"),
         ("dead_units", "upper"),
         ("short_memory", None),
     ]
@@ -98,3 +98,25 @@ def test_a_cause_of_its_own():
 def test_a_cell_whose_kernels_have_other_names():
     (one,) = find(evidence(memory=(0.0, 0.0, 1.0), kernels={}), LIMITS)
     assert "spectral radius is ?" in one.cause
+
+
+@pytest.mark.parametrize(
+    ("layer", "in_use"),
+    [
+        ({"cell": "GRUCell"}, "gru"),
+        ({"cell": "OptimizedLSTMCell"}, "lstm"),
+        ({"cell": "VanillaCell", "activation": "relu"}, "relu"),
+    ],
+)
+def test_what_a_cell_is_already_is_not_advised(layer, in_use):
+    (one,) = find(evidence(early_share=0.0, **layer), LIMITS)
+    advised = FIRST_AID["short_memory"].remedies
+    assert in_use in advised
+    assert one.first_aid == tuple(name for name in advised if name != in_use)
+    (one,) = find(evidence(memory=(1e9, 10.0, 1.0), **layer), LIMITS)
+    assert in_use not in one.first_aid
+
+
+def test_what_could_not_be_measured_is_left_open():
+    (one,) = find(evidence(memory=(0.0, 0.0, 1.0), memory_rate=NAN), LIMITS)
+    assert "(a factor of ? a step" in one.cause

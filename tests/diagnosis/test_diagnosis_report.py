@@ -25,7 +25,7 @@ def test_healthy():
 
 def test_each_condition_once_but_each_layer_named():
     ill = report(**ILL, upper=ILL, early_share=math.nan)
-    assert ill.conditions == ("vanishing", "exploding", "saturated")
+    assert ill.conditions == ("saturated", "vanishing", "exploding")
     text = str(ill)
     assert "vanishing (cell)" in text
     assert "vanishing (upper)" in text
@@ -41,14 +41,14 @@ def test_json_has_no_nan(tmp_path):
     path = tmp_path / "report.json"
     report(**ILL, early_share=math.nan).save(path)
     loaded = json.loads(path.read_text(), parse_constant=refuse)
-    assert loaded["conditions"] == ["vanishing", "exploding", "saturated"]
+    assert loaded["conditions"] == ["saturated", "vanishing", "exploding"]
     layer = loaded["evidence"]["layers"]["cell"]
     assert layer["memory"] == [0.0, 1e-30, None, None, 1.0]
     assert loaded["evidence"]["early_share"] is None
     assert loaded["thresholds"]["saturated"] == Thresholds().saturated
-    first = loaded["findings"][0]
-    assert (first["condition"], first["layer"]) == ("vanishing", "cell")
-    assert list(first["how"]) == first["first_aid"] == list(FIRST_AID["vanishing"].remedies)
+    second = loaded["findings"][1]
+    assert (second["condition"], second["layer"]) == ("vanishing", "cell")
+    assert list(second["how"]) == second["first_aid"] == list(FIRST_AID["vanishing"].remedies)
 
 
 def test_figures(tmp_path):

@@ -49,8 +49,8 @@ def results(**changes):
     [
         (b"\xff\xfe", "is not JSON"),
         (b"{", "is not JSON"),
-        (b"[1, 2]", "is no results.json: config, experiment, runs"),
-        (results(runs=3), "is no results.json: runs"),
+        (b"[1, 2]", "is no results.json: no config, experiment, runs"),
+        (results(runs=3), "is no results.json: no runs"),
         (b"[" * 100_000, "is not JSON"),
         (results(runs=[]), "no run has a history"),
         (results(runs=[{"method": "qr"}]), "a run without 'history'"),
