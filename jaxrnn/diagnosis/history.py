@@ -2,9 +2,9 @@
 
     non_finite          the loss of the last epoch is NaN or Inf
     stuck_at_baseline   the best loss never fell below 0.9 of what an answer without memory reaches
-    unstable            the run diverged or was restarted, its loss rose to more than twice what it
-                        had been, by a tenth of the baseline or more, or it stays above twice the
-                        baseline, where it is worse than an answer without memory
+    unstable            the run diverged or was restarted, or its loss rose by a tenth of the
+                        baseline or more, to twice what it had been, or in a run that ends above
+                        twice the baseline
     crawling            the loss falls steadily, and at the rate of the last third of the run half
                         the baseline is more than two whole runs away
 
@@ -58,15 +58,16 @@ def check_baseline(baseline: Any) -> None:
 
 def judge(course: Course, baseline: float | None, limits: HistoryThresholds) -> tuple[Finding, ...]:
     """``read_history`` of a course."""
-    # A run that blew up is not at the baseline, it is far above.
-    is_high = _is_blown_up(finite(course.train_losses), baseline, limits)
-    stuck = None if is_high else _stuck(course.losses, baseline, limits)
-    crawling = None if stuck else _crawling(course.losses, baseline, limits)
+    unstable = _unstable(course, baseline, limits)
+    crawling = _crawling(course.losses, baseline, limits)
+    # A run far above the baseline that moves is not at it: it blew up, or is on its way down.
+    is_elsewhere = _is_high(course, baseline, limits) and (unstable or crawling)
+    stuck = None if is_elsewhere else _stuck(course.losses, baseline, limits)
     rules = {
         "non_finite": _not_finite(course),
-        "unstable": _unstable(course, baseline, limits, is_high and not crawling),
+        "unstable": unstable,
         "stuck_at_baseline": stuck,
-        "crawling": crawling,
+        "crawling": None if stuck else crawling,
     }
     first, last = course.spectral_norms
     drift: dict[str, Any] = {
@@ -89,7 +90,7 @@ def _not_finite(course: Course) -> dict[str, Any] | None:
 
 
 def _unstable(
-    course: Course, baseline: float | None, limits: HistoryThresholds, is_high: bool
+    course: Course, baseline: float | None, limits: HistoryThresholds
 ) -> dict[str, Any] | None:
     losses, restarts = finite(course.train_losses), course.restarts
     what = []
@@ -101,25 +102,20 @@ def _unstable(
     rise = highest - least
     scale = baseline or max([LEAST_LOSS, *map(abs, losses[:1])])
     # A factor of a loss below zero, such as a log-density's, is one of its magnitude.
-    if rise > (limits.jump - 1) * abs(least) and rise > limits.rise * scale:
+    is_jump = rise > (limits.jump - 1) * abs(least)
+    if rise > limits.rise * scale and (is_jump or _is_high(course, baseline, limits)):
         what.append(f"the loss rose from {least:.3g} to {highest:.3g}")
-    if is_high:
-        what.append(f"the loss ended at {losses[-1]:.3g}, the baseline is {baseline:.3g}")
     if not what:
         return None
     return {"what": ", ".join(what), "least": least, "highest": highest, "restarts": restarts}
 
 
-def _is_blown_up(
-    losses: Sequence[float], baseline: float | None, limits: HistoryThresholds
-) -> bool:
-    """Whether they end far above the baseline, and are not on their way down from a bad start."""
+def _is_high(course: Course, baseline: float | None, limits: HistoryThresholds) -> bool:
+    """Whether the training loss ends far above the baseline."""
+    losses = finite(course.train_losses)
     if baseline is None or len(losses) < LEAST_EPOCHS:
         return False
-    is_recovering = losses[-1] < losses[0] / limits.jump and all(
-        new < old for old, new in itertools.pairwise(losses)
-    )
-    return losses[-1] > limits.jump * baseline and not is_recovering
+    return losses[-1] > limits.jump * baseline
 
 
 def _jump(losses: list[float]) -> tuple[float, float]:

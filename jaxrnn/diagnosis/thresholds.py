@@ -32,8 +32,8 @@ class HistoryThresholds:
       jump: least factor of a training loss over the least one before it, of a run that is unstable.
         Near the baseline losses rise by up to 1.5, in noise; of those of runs that got further
         and fell back, by 2.4 and more (two by 1.9 and 2.0 are let pass). Also the least multiple
-        of the baseline that such a run ends at: none of those 260 ended above 1.2, language models
-        trained by SGD at 2 without clipping end at 6 to 19.
+        of the baseline at which a run's end is far above it: none of those 260 ended above 1.2,
+        language models trained by SGD at 2 without clipping end at 5 to 20.
       rise: least height of such a jump, as a share of the baseline; a loss near zero may grow
         fifteenfold and mean nothing, as in IRNNs that have learnt. Without a baseline it is a share
         of the first loss, but of 0.01 at least.

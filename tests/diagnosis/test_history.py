@@ -62,7 +62,7 @@ def test_stuck_at_the_baseline():
         ({"final": {"restarts": 2}}, "restarted 2 times"),
         ({"history": {"train_loss": [1.0, 0.3, 0.71, 0.2]}}, "rose from 0.3 to 0.71"),
         ({"history": {"train_loss": [0.1, None, 1e9, 0.2]}}, "rose from 0.1 to 1e+09"),
-        ({"history": {"train_loss": [2.5, 3.5, 2.1]}}, "ended at 2.1, the baseline is 1"),
+        ({"history": {"train_loss": [2.5, 2.9, 2.1]}}, "rose from 2.5 to 2.9"),
     ],
 )
 def test_unstable(changes, what):
@@ -84,13 +84,13 @@ def test_what_is_not_unstable():
 
 
 def test_a_run_far_above_the_baseline_is_unstable_and_not_stuck():
-    for losses in ([8.0, 7.0, 6.8], [2.1, 3.0, 2.2, 2.1], [13.0, 15.0, 4.8]):
+    for losses in ([8.0, 7.0, 7.2], [2.1, 3.0, 2.2, 2.1], [13.0, 15.0, 4.8]):
         assert conditions(run(losses), BASELINE) == ["unstable"]
         assert conditions(run(losses)) == []  # above which baseline?
-    assert conditions(run([8.0, 7.0]), BASELINE) == []  # too short to tell
+    assert conditions(run([7.0, 7.2]), BASELINE) == []  # too short to tell
     assert conditions(run([3.0, 1.5, 1.9]), BASELINE) == ["stuck_at_baseline"]
-    # From a bad start: on its way down, quickly or slowly.
-    assert conditions(run([9.0, 6.0, 4.4]), BASELINE) == ["stuck_at_baseline"]
+    # One that has hardly begun is not unstable, and one on its long way down crawls.
+    assert conditions(run([2.6, 2.55, 2.56]), BASELINE) == ["stuck_at_baseline"]
     assert conditions(run(9 - 0.05 * np.arange(30)), BASELINE) == ["crawling"]
     # A training set learnt by heart is another matter.
     assert conditions(run([0.8, 1.5, 2.5], history={"train_loss": [0.8, 0.2, 0.1]}), BASELINE) == []
