@@ -28,6 +28,15 @@ from jaxrnn.diagnosis.first_aid import BAD_DATA, LARGE_INPUTS, REMEDIES, TRUNCAT
 from jaxrnn.diagnosis.thresholds import Thresholds
 from jaxrnn.diagnostics.profiles import SATURATED
 
+# Cells, and the names that remedies have for them.
+CELLS = {
+    "GRUCell": "gru",
+    "LSTMCell": "lstm",
+    "OptimizedLSTMCell": "lstm",
+    "SkipCell": "skip",
+    "LeakyCell": "leaky",
+}
+
 
 def find(evidence: Evidence, thresholds: Thresholds) -> tuple[Finding, ...]:
     """What is wrong, in the order of the module's table; empty: healthy."""
@@ -84,9 +93,10 @@ def _in_layer(path: str, layer: LayerEvidence, thresholds: Thresholds) -> list[F
 
 
 def _in_use(layer: LayerEvidence) -> set[str]:
-    """The remedies that a layer's cell is."""
-    cells = {"GRUCell": "gru", "LSTMCell": "lstm", "OptimizedLSTMCell": "lstm"}
-    return {cells.get(layer.cell, ""), layer.activation or ""} & set(REMEDIES)
+    """The remedies that a layer's cell is, with what is wrapped around it."""
+    names = layer.cell.rstrip(")").split("(")  # LeakyCell(GRUCell)
+    cells = {CELLS[name] for name in names if name in CELLS}
+    return cells | {name for name in REMEDIES if name == layer.activation}
 
 
 def _is_cut(layer: LayerEvidence, thresholds: Thresholds) -> bool:

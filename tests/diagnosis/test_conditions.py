@@ -104,7 +104,7 @@ def test_a_cell_whose_kernels_have_other_names():
     ("layer", "in_use"),
     [
         ({"cell": "GRUCell"}, "gru"),
-        ({"cell": "OptimizedLSTMCell"}, "lstm"),
+        ({"cell": "SkipCell(LeakyCell(OptimizedLSTMCell))"}, "lstm"),
         ({"cell": "VanillaCell", "activation": "relu"}, "relu"),
     ],
 )
