@@ -87,9 +87,9 @@ def remedies_table() -> str:
     best = [n for n in sorted(cures, key=lambda n: -cures[n]) if 2 * cures[n] >= len(found)]
     intro = (
         f"{trained:,} networks, which took {sum(seconds.values()) / 60:.0f} minutes of a core. "
-        "Seeds cured, and the median loss in baselines; **cured** where at least four of five "
-        "seeds are, *helped* or *harmed* where every seed ends better or worse than every "
-        "untreated one; ∞: diverged; blank: it changes nothing about the case. No remedy helps on "
+        "Seeds cured, and the median loss in baselines (lowest to highest); **cured** where at "
+        "least four of five seeds are, *helped* or *harmed* where every seed ends better or worse "
+        "than every untreated one; ∞: diverged; blank: it changes nothing about the case. No remedy helps on "
         "everything; half of the symptoms or more are cured by "
         f"{', '.join(f'{words([name])} ({cures[name]} of {len(found)})' for name in best)}. "
     )
@@ -104,7 +104,7 @@ def _cell(outcome: Outcome | None) -> str:
         return ""
     text = cell_text(outcome)
     marks = {"cured": f"**{text}**", "helped": f"*helped* {text}", "harmed": f"*harmed* {text}"}
-    return marks.get(outcome.verdict, text)
+    return f"{marks.get(outcome.verdict, text)} ({_spread(outcome)})"
 
 
 def troubleshooting() -> str:
@@ -169,7 +169,7 @@ def _spread(outcome: Outcome) -> str:
     finite = outcome.losses[np.isfinite(outcome.losses)]
     diverged = len(outcome.losses) - len(finite)
     ends = [finite.min(), finite.max()] if len(finite) else []
-    said = [" to ".join(f"{loss:.2g}" if loss < 100 else f"{loss:,.0f}" for loss in ends)]
+    said = [" to ".join(f"{loss:,.0f}" if 100 <= loss < 1e5 else f"{loss:.2g}" for loss in ends)]
     return ", ".join(filter(None, [*said, f"{diverged} diverged" if diverged else ""]))
 
 

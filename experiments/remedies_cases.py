@@ -159,7 +159,7 @@ def cases() -> dict[Symptom, Case]:
     return {
         "vanishing": Case(
             "copy task of 10 symbols, tanh, weights in ±1/√N",
-            "after Arjovsky et al. 2016, shorter",
+            "claim 1, with 64 units instead of 128; after Arjovsky et al. 2016",
             copy,
             _schedule(copy, 1500),
             solved=0.5,
