@@ -89,8 +89,8 @@ def remedies_table() -> str:
         f"{trained:,} networks, which took {sum(seconds.values()) / 60:.0f} minutes of a core. "
         "Seeds cured, and the median loss in baselines (lowest to highest); **cured** where at "
         "least four of five seeds are, *helped* or *harmed* where every seed ends better or worse "
-        "than every untreated one; ∞: diverged; blank: it changes nothing about the case. No remedy helps on "
-        "everything; half of the symptoms or more are cured by "
+        "than every untreated one; ∞: diverged; blank: it changes nothing about the case. No "
+        "remedy helps on everything; half of the symptoms or more are cured by "
         f"{', '.join(f'{words([name])} ({cures[name]} of {len(found)})' for name in best)}. "
     )
     cases_said = "; ".join(
