@@ -96,7 +96,10 @@ def remedies_table() -> str:
     cases_said = "; ".join(
         f"{words([name])}: {case.setting} ({case.source})" for name, case in settings.items()
     )
-    return f"{intro}The cases: {cases_said}.\n\n" + "\n".join(lines)
+    return (
+        f"{intro}The cases, made short, and hard enough to fail from every seed: {cases_said}.\n\n"
+        + "\n".join(lines)
+    )
 
 
 def _cell(outcome: Outcome | None) -> str:
@@ -186,7 +189,8 @@ Losses are in baselines: that of the best answer without memory is 1. *Cured*: a
 seeds end well; *helped* or *harmed*: every seed ends better or worse than every untreated one, by
 0.05 or more; anything else is no effect. In the columns on how, names are jaxrnn's, Optax's and
 Flax's (`nn` is flax.linen, C the number of outputs), arguments with = are the cell's, and the chain
-is `optax.chain`; k is 10 where it was measured, which suits the lags of the copy tasks.
+is `optax.chain`; k is 10 where it was measured, which suits the lags of the copy tasks. Where no
+initialiser is named, W_hh begins as the case has it, not orthogonal as a VanillaCell's by itself.
 """
 CHECKLIST = """\
 ## Before giving up

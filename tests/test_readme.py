@@ -125,3 +125,15 @@ def test_every_symptom_has_a_cure_and_first_aid_is_what_was_measured():
         advised = [by_remedy[name].verdict for name in FIRST_AID[symptom].remedies]
         assert set(advised) <= {"cured", "helped"}, symptom
         assert advised == sorted(advised, key=VERDICTS.index), symptom
+
+
+def test_what_the_doctor_says_first_of_each_case_helps_it():
+    results = json.loads((ROOT / "figures/remedies/results.json").read_text())
+    found, order = outcomes(results), list(FIRST_AID)
+    examined = [run for run in results["runs"] if run["final"].get("conditions")]
+    assert {run["settings"]["symptom"] for run in examined} == set(found)
+    for run in examined:
+        symptom, conditions = run["settings"]["symptom"], run["final"]["conditions"]
+        assert symptom in conditions
+        first = FIRST_AID[min(conditions, key=order.index)].remedies[0]
+        assert found[symptom][first].verdict in ("cured", "helped"), (symptom, conditions)

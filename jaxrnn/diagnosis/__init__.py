@@ -15,7 +15,7 @@ import jax
 from flax import linen as nn
 
 from jaxrnn.diagnosis.checks import LossFunction, check
-from jaxrnn.diagnosis.conditions import find
+from jaxrnn.diagnosis.conditions import find, in_use
 from jaxrnn.diagnosis.course import Course, read_course
 from jaxrnn.diagnosis.evidence import Evidence, LayerEvidence, measure
 from jaxrnn.diagnosis.findings import Finding
@@ -83,8 +83,12 @@ def diagnose(
         raise ValueError(f"thresholds must be Thresholds, got {type(thresholds).__name__}")
     check_baseline(baseline)
     course = None if history is None else read_course(history)
-    from_history = () if course is None else judge(course, baseline, thresholds.history)
     shapes = check(model, variables, batch, loss_fn)
     key = jax.random.key(0) if key is None else key
     evidence = measure(model, variables, batch, loss_fn, key, shapes)
-    return Report(find(evidence, thresholds) + from_history, evidence, thresholds, course)
+    findings = find(evidence, thresholds)
+    if course is not None:
+        findings += judge(course, baseline, thresholds.history, in_use(evidence))
+    order = tuple(FIRST_AID)
+    ordered = tuple(sorted(findings, key=lambda one: order.index(one.condition)))
+    return Report(ordered, evidence, thresholds, course)

@@ -46,18 +46,22 @@ def find(evidence: Evidence, thresholds: Thresholds) -> tuple[Finding, ...]:
         findings.append(finding("non_finite", None, special, place=evidence.not_finite))
     for path, layer in evidence.layers.items():
         findings += _in_layer(path, layer, thresholds)
-    in_use = set().union(*map(_in_use, evidence.layers.values()))
     if evidence.early_share < thresholds.short_memory:
         findings.append(
             finding(
                 "short_memory",
                 None,
-                in_use=in_use,
+                in_use=in_use(evidence),
                 early_share=evidence.early_share,
                 steps=max(layer.steps for layer in evidence.layers.values()),
             )
         )
     return tuple(findings)
+
+
+def in_use(evidence: Evidence) -> set[str]:
+    """The remedies that a model's cells are."""
+    return set().union(*map(_in_use, evidence.layers.values()))
 
 
 def _in_layer(path: str, layer: LayerEvidence, thresholds: Thresholds) -> list[Finding]:
@@ -66,7 +70,7 @@ def _in_layer(path: str, layer: LayerEvidence, thresholds: Thresholds) -> list[F
     Of states that are not finite nothing but their growth is to be told: ReLU's gradient at NaN is
     0, which is no vanishing.
     """
-    findings, in_use = [], _in_use(layer)
+    findings, used = [], _in_use(layer)
     memory = {
         "steps": layer.steps,
         "memory_left": layer.memory_left,
@@ -79,16 +83,16 @@ def _in_layer(path: str, layer: LayerEvidence, thresholds: Thresholds) -> list[F
     if finite and layer.saturated > thresholds.saturated:
         special = LARGE_INPUTS if _is_driven(layer) else None
         numbers = {"share": layer.saturated, **_norms(layer)}
-        findings.append(finding("saturated", path, special, in_use, **numbers))
+        findings.append(finding("saturated", path, special, used, **numbers))
     if finite and layer.dead > thresholds.dead_units:
         numbers = {"share": layer.dead, "units": layer.units}
-        findings.append(finding("dead_units", path, None, in_use, **numbers))
+        findings.append(finding("dead_units", path, None, used, **numbers))
     if finite and layer.memory_left < thresholds.vanishing:
         special = TRUNCATED if _is_cut(layer, thresholds) else None
-        findings.append(finding("vanishing", path, special, in_use, **memory))
+        findings.append(finding("vanishing", path, special, used, **memory))
     # An Inf is not hidden behind a NaN that it leads to further back.
     if any(m > thresholds.exploding for m in layer.memory):
-        findings.append(finding("exploding", path, None, in_use, **memory))
+        findings.append(finding("exploding", path, None, used, **memory))
     return findings
 
 

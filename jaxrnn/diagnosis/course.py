@@ -39,7 +39,7 @@ class Course:
         """What is conspicuous, and yet no illness: a network may have it and learn."""
         said = []
         if len(self.losses) < LEAST_EPOCHS and self.status != "diverged":
-            said.append(f"the run has less than {LEAST_EPOCHS} epochs, too few to judge it by")
+            said.append(f"the run has fewer than {LEAST_EPOCHS} epochs, too few to judge it by")
         if self.spike > limits.spike:
             said.append(f"gradient norms rose to {self.spike:.2g} times their median")
         first, last = self.spectral_norms

@@ -42,25 +42,65 @@ REMEDIES: dict[str, str] = {
     "lower_rate": "a learning rate ten times lower",
     "higher_rate": "a learning rate ten times higher",
     "warm_up": "optax.warmup_cosine_decay_schedule(0.0, lr, K // 10, K) over all K steps",
-    "adam": "optax.adam(lr)",
+    "adam": "optax.adam(1e-3)",
     "sgd": "optax.sgd(0.1)",
-    "momentum": "optax.sgd(lr, momentum=0.9)",
-    "rmsprop": "optax.rmsprop(lr)",
+    "momentum": "optax.sgd(lr, momentum=0.9), at 0.1 in place of Adam",
+    "rmsprop": "optax.rmsprop(1e-3)",
     "truncated_bptt": "TruncatedCell(cell, steps=k): gradients over k steps at most",
     "longer_bptt": "TruncatedCell with more steps, or without it",
     "growing_length": "train on short sequences first, then on longer ones",
-    "projection": "project_recurrent() last in the chain",
+    "projection": "project_recurrent() last in the chain, from an orthogonal W_hh",
     "gru_projected": "nn.GRUCell with project_recurrent() last in the chain: every gate's W_hh",
     "lstm_projected": "nn.OptimizedLSTMCell with project_recurrent() last in the chain",
     "irnn": 'VanillaCell(N, "relu", kernel_init=initializers.normal(0.001), '
     "recurrent_kernel_init=initializers.identity())",
     "henaff_modrelu": 'VanillaCell(N, "modrelu", recurrent_kernel_init=initializers.henaff())',
-    "projection_modrelu": 'VanillaCell(N, "modrelu") with project_recurrent() last in the chain',
+    "projection_modrelu": 'VanillaCell(N, "modrelu") from an orthogonal W_hh, with '
+    "project_recurrent() last in the chain",
     "clean_data": "look for it where the data come from, before anything else: a division by 0, a "
     "logarithm of 0, missing values, a mean over nothing",
 }
 
+# In the order in which a report names them: what is to be treated first, causes before what they
+# lead to.
 FIRST_AID: dict[str, Aid] = {
+    "non_finite": Aid(
+        "NaN or Inf",
+        "the first place with NaN or Inf is {place}: a step that was too long, an overflow, or "
+        "data that had it",
+        ("clip_norm", "lower_rate", "orthogonal_init", "projection", "adam", "warm_up"),
+    ),
+    "unstable": Aid(
+        "the loss jumps, the run restarts or diverges",
+        "{what}: steps are too long for the gradients that they meet",
+        (
+            *("clip_norm", "clip_adaptive", "clip_value", "adam", "rmsprop", "gru", "lstm"),
+            *("gru_projected", "lower_rate", "projection", "warm_up", "leaky"),
+        ),
+    ),
+    "crawling": Aid(
+        "the loss falls steadily, but far too slowly",
+        "from the second to the last third of {epochs} epochs the loss fell from {before:.3g} to "
+        "{last:.3g}; at this rate half the baseline is {budgets:.1f} whole runs away: steps are "
+        "too short",
+        ("higher_rate", "momentum", "rmsprop", "adam"),
+    ),
+    "saturated": Aid(
+        "states sit at ±1, where tanh passes no gradient",
+        "{share:.0%} of tanh's values lie beyond ±0.95, where less than a tenth of a gradient gets "
+        "through: the inputs, their weights or W_hh (spectral norm {spectral_norm:.3g}) are too "
+        "large",
+        (
+            *("orthogonal_init", "projection", "henaff_init", "scaled_identity_init"),
+            *("identity_init", "leaky_relu+orthogonal_init", "gru_projected", "gru"),
+        ),
+    ),
+    "dead_units": Aid(
+        "units are the same number at all steps, whatever comes in",
+        "{share:.0%} of {units} units never change: biases or input weights hold them below zero, "
+        "where ReLU passes nothing, or far beyond where tanh turns",
+        ("lower_rate", "gru", "lstm", "leaky", "gru_projected", "lstm_projected"),
+    ),
     "vanishing": Aid(
         "gradients do not reach the start of a sequence",
         "of a signal at the end {memory_left:.1e} is left {steps} steps before (a factor of "
@@ -84,28 +124,6 @@ FIRST_AID: dict[str, Aid] = {
             *("clip_adaptive", "leaky", "projection", "clip_norm", "small_inputs"),
         ),
     ),
-    "saturated": Aid(
-        "states sit at ±1, where tanh passes no gradient",
-        "{share:.0%} of tanh's values lie beyond ±0.95, where less than a tenth of a gradient gets "
-        "through: the inputs, their weights or W_hh (spectral norm {spectral_norm:.3g}) are too "
-        "large",
-        (
-            *("orthogonal_init", "projection", "henaff_init", "scaled_identity_init"),
-            *("identity_init", "leaky_relu+orthogonal_init", "gru_projected", "gru"),
-        ),
-    ),
-    "dead_units": Aid(
-        "units are the same number at all steps, whatever comes in",
-        "{share:.0%} of {units} units never change: biases or input weights hold them below zero, "
-        "where ReLU passes nothing, or far beyond where tanh turns",
-        ("lower_rate", "gru", "lstm", "leaky", "gru_projected", "lstm_projected"),
-    ),
-    "non_finite": Aid(
-        "NaN or Inf",
-        "the first place with NaN or Inf is {place}: a step that was too long, an overflow, or "
-        "data that had it",
-        ("clip_norm", "lower_rate", "orthogonal_init", "projection", "adam", "warm_up"),
-    ),
     "short_memory": Aid(
         "only recent inputs move the output",
         "exchanging the first half of {steps} steps moves the last outputs by {early_share:.1e} of "
@@ -124,21 +142,6 @@ FIRST_AID: dict[str, Aid] = {
             *("henaff_modrelu", "projection_modrelu", "skip", "projection", "henaff_init"),
             *("lstm_projected", "relu+identity_init"),
         ),
-    ),
-    "unstable": Aid(
-        "the loss jumps, the run restarts or diverges",
-        "{what}: steps are too long for the gradients that they meet",
-        (
-            *("clip_norm", "clip_adaptive", "clip_value", "adam", "rmsprop", "gru", "lstm"),
-            *("gru_projected", "lower_rate", "projection", "warm_up", "leaky"),
-        ),
-    ),
-    "crawling": Aid(
-        "the loss falls steadily, but far too slowly",
-        "from the second to the last third of {epochs} epochs the loss fell from {before:.3g} to "
-        "{last:.3g}; at this rate half the baseline is {budgets:.1f} whole runs away: steps are "
-        "too short",
-        ("higher_rate", "momentum", "rmsprop", "adam"),
     ),
 }
 

@@ -16,7 +16,7 @@ report on a healthy run too, but are no condition: networks that learnt have had
 import itertools
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from jaxrnn.diagnosis.course import LEAST_EPOCHS, Course, finite, read_course
@@ -56,8 +56,13 @@ def check_baseline(baseline: Any) -> None:
         raise ValueError(f"baseline must be positive and finite, got {baseline!r}")
 
 
-def judge(course: Course, baseline: float | None, limits: HistoryThresholds) -> tuple[Finding, ...]:
-    """``read_history`` of a course."""
+def judge(
+    course: Course,
+    baseline: float | None,
+    limits: HistoryThresholds,
+    in_use: Collection[str] = (),
+) -> tuple[Finding, ...]:
+    """``read_history`` of a course, without advice of remedies that are in use."""
     unstable = _unstable(course, baseline, limits)
     crawling = _crawling(course.losses, baseline, limits)
     # A run far above the baseline that moves is not at it: it blew up, or is on its way down.
@@ -76,7 +81,9 @@ def judge(course: Course, baseline: float | None, limits: HistoryThresholds) -> 
         "spike": course.spike,
     }
     return tuple(
-        finding(condition, None, **numbers, **drift).with_remarks(course.remarks(limits))
+        finding(condition, None, in_use=in_use, **numbers, **drift).with_remarks(
+            course.remarks(limits)
+        )
         for condition, numbers in rules.items()
         if numbers is not None
     )

@@ -9,8 +9,16 @@ import pytest
 from flax import linen as nn
 from jax.extend.core import ClosedJaxpr, Jaxpr
 
-from jaxrnn import CopyTask, SequenceModel, TruncatedCell, VanillaCell, diagnose, initializers
-from jaxrnn.diagnosis import HistoryThresholds, Thresholds
+from jaxrnn import (
+    CopyTask,
+    SequenceModel,
+    SkipCell,
+    TruncatedCell,
+    VanillaCell,
+    diagnose,
+    initializers,
+)
+from jaxrnn.diagnosis import FIRST_AID, HistoryThresholds, Thresholds
 from jaxrnn.diagnosis.checks import check
 from jaxrnn.diagnosis.early import plan_exchange
 from jaxrnn.diagnosis.evidence import _memory, _numbers
@@ -123,6 +131,20 @@ def test_nan_is_a_diagnosis_and_one_sequence_is_enough(rng):
     assert report.to_json()["course"]["losses"] == [1.0, 1.1, 0.7]
     assert report.to_json()["thresholds"]["history"]["stuck"] == 0.6
     assert report.evidence.not_finite == "parameter cell/hg/bias"
+
+
+def test_what_a_run_shows_comes_before_what_it_leads_to_and_without_what_is_in_use(rng):
+    large = nn.initializers.constant(9.0)
+    cell = SkipCell(nn.SimpleCell(N, recurrent_kernel_init=large), 2)
+    model = SequenceModel(cell, C)
+    variables, batch = problem(rng, model)
+    losses = {"val_loss": [1.0, 0.95, 0.99], "train_loss": [0.2, 1.0, 0.9]}
+    run = {"history": losses, "status": "completed"}
+    report = diagnose(model, variables, batch, loss_fn, None, None, run, 1.0)
+    assert report.conditions[:2] == ("unstable", "saturated")
+    assert report.conditions[-1] == "stuck_at_baseline"
+    assert "skip" in FIRST_AID["stuck_at_baseline"].remedies
+    assert "skip" not in report.findings[-1].first_aid
 
 
 # Padded, truncated and masked sequences, and tasks that end in blanks

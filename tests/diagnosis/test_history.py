@@ -112,7 +112,7 @@ def test_spikes_and_drift_are_told_of_a_healthy_run_too():
     assert remarks(HistoryThresholds(spike=1e4, drift=49.9)) == (drift,)
     assert read_course(run(FALLS)).remarks(LIMITS) == ()
     (short,) = read_course(run([0.9, 0.8])).remarks(LIMITS)
-    assert short == "the run has less than 3 epochs, too few to judge it by"
+    assert short == "the run has fewer than 3 epochs, too few to judge it by"
     (one,) = read_history(run(FALLS, "diverged", steps=SPIKE), BASELINE)
     assert one.cause.startswith("the run diverged: ")
     assert one.cause.endswith(f"; {spike}")
