@@ -1,19 +1,20 @@
 """The matrix of remedies: what is tried, what counts as a cure, and one small true run."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 from experiment_support import PNG, load
 
 from experiments import remedies
-from experiments.common.results import Run
+from experiments.common.results import Run, plain
+from experiments.common.runner import train_runs
 from experiments.common.schedule import Schedule
 from experiments.common.session import SessionOptions
 from experiments.remedies import RemediesConfig, execute, jobs, short
 from experiments.remedies_cases import REMEDIES, Case, Remedy, cases, treated
 from experiments.remedies_outcomes import UNTREATED, best_first, judge, outcomes
-from jaxrnn.diagnosis import FIRST_AID
+from jaxrnn.diagnosis import FIRST_AID, read_history
 from jaxrnn.diagnosis import REMEDIES as KNOWN
 from jaxrnn.tasks import AddingTask
 
@@ -136,3 +137,13 @@ def test_a_true_run_and_its_resumption(tmp_path, monkeypatch, capsys):
 def test_a_remedy_of_nothing_changes_nothing():
     case = cases()["vanishing"]
     assert treated(case, Remedy()) == (case.recipe, case.schedule)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("symptom", ["stuck_at_baseline", "unstable", "crawling"])
+def test_the_history_of_an_untreated_case_names_its_symptom(symptom):
+    case = cases()[symptom]
+    recipe, task = replace(case.recipe, devices=1), case.recipe.task
+    (run,) = train_runs(symptom, recipe, case.schedule, [0])
+    assert symptom in [one.condition for one in read_history(plain(asdict(run)), task.baseline)]
+    assert run.final["val_loss"] > case.solved * task.baseline
