@@ -1,6 +1,5 @@
 """Claim 9, the table of remedies, and TROUBLESHOOTING.md: what was measured to help on what."""
 
-import collections
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,7 @@ from experiments.remedies_cases import Case, Symptom, cases
 from experiments.remedies_figures import cell_text
 from experiments.remedies_outcomes import UNTREATED, VERDICTS, Outcome, outcomes
 from jaxrnn.diagnosis import FIRST_AID, how
+from jaxrnn.diagnosis.findings import finding
 from jaxrnn.diagnosis.first_aid import SPECIAL, Aid
 
 # What the sources recommend for each symptom, as the matrix calls it.
@@ -46,14 +46,14 @@ def claim_9() -> Row:
     measured, verdicts = [], []
     for symptom, names in RECOMMENDED.items():
         by_remedy = found[symptom]
-        cells = [f"{words([n])} {cell_text(by_remedy[n])}" for n in names if n in by_remedy]
+        tried = {name: by_remedy[name] for name in names if name in by_remedy}
+        cells = [f"{words([name])} {cell_text(outcome)}" for name, outcome in tried.items()]
         measured.append(
             f"{words([symptom])} (untreated {cell_text(by_remedy[UNTREATED])}): " + "; ".join(cells)
         )
-        tried = {n: by_remedy[n].verdict for n in names if n in by_remedy}
         said = []
         for saying, meant in SAYINGS.items():
-            if found_so := [name for name, verdict in tried.items() if verdict in meant]:
+            if found_so := [name for name, outcome in tried.items() if outcome.verdict in meant]:
                 said.append(f"{saying} {words(found_so)}")
         verdicts.append(f"{words([symptom])}: {'; '.join(said)}")
     return (
@@ -117,24 +117,26 @@ def troubleshooting() -> str:
     sections = []
     for condition, aid in FIRST_AID.items():
         by_remedy = found.get(condition)
-        lines = [f"## {words([condition])}", "", *_symptom_and_cause(aid), ""]
+        lines = [f"## {words([condition])}", "", *_symptom_and_cause(condition, aid), ""]
         lines += _advice(aid) if by_remedy is None else _tried(aid, settings[condition], by_remedy)
         if condition in SPECIAL:
             special = SPECIAL[condition]
-            lines += ["", "Or else:", "", *_symptom_and_cause(special), "", *_advice(special)]
+            lines += [
+                "",
+                "Or else:",
+                "",
+                *_symptom_and_cause(condition, special),
+                "",
+                *_advice(special),
+            ]
         sections.append("\n".join(lines) + "\n")
     return "\n".join([HEAD, *sections, CHECKLIST])
 
 
-def _symptom_and_cause(aid: Aid) -> list[str]:
+def _symptom_and_cause(condition: str, aid: Aid) -> list[str]:
     """The numbers of a finding are left open."""
-    cause = aid.cause.format_map(collections.defaultdict(_Open))
+    cause = finding(condition, None, aid).cause.replace("?", "…")
     return [f"- symptom: {aid.symptom}", f"- likely cause: {cause}"]
-
-
-class _Open:
-    def __format__(self, spec: str) -> str:
-        return "…"
 
 
 def _advice(aid: Aid) -> list[str]:
