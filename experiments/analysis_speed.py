@@ -17,12 +17,12 @@ import numpy as np
 import optax
 from flax import linen as nn
 
-from experiments.benchmark import race, spread
-from experiments.benchmark_contenders import Chunk, Work, jaxrnn_chunk, torch_ref_chunk
+from experiments.benchmark_contenders import Work, jaxrnn_chunk, torch_ref_chunk
 from experiments.common import cli, report, texts
 from experiments.common.cores import available_cores
 from experiments.common.results import Run
 from experiments.common.runner import interruptible
+from experiments.common.timing import Chunk, race, spread
 from jaxrnn import SequenceModel, VanillaCell, diagnostics
 from jaxrnn.text import CharacterTask, Text
 

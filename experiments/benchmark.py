@@ -10,18 +10,15 @@ Contenders take turns within a round, warm, so that a slow moment of the machine
 what counts are ratios within a round, their median and quartiles.
 """
 
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from rich.progress import track
 from rich.table import Table
 
 from experiments.benchmark_contenders import (
-    Chunk,
     Work,
     bare_torch_chunk,
     flax_chunk,
@@ -37,6 +34,7 @@ from experiments.common import cli, report
 from experiments.common.cores import available_cores
 from experiments.common.results import Run
 from experiments.common.runner import interruptible
+from experiments.common.timing import Chunk, race, spread
 from jaxrnn.orthogonal import RETRACTIONS
 from jaxrnn.tasks import AddingTask, CopyMemoryTask, CopyTask
 
@@ -71,23 +69,6 @@ class BenchmarkConfig:
     def __post_init__(self) -> None:
         cli.check_distinct(self, "parts")
         cli.check_counts(self, "rounds")
-
-
-def race(contenders: Mapping[str, Chunk], rounds: int, label: str) -> dict[str, np.ndarray]:
-    """Seconds that a chunk of each contender takes in each round, after two to warm up."""
-    times: dict[str, list[float]] = {name: [] for name in contenders}
-    for _ in track(range(rounds + 2), label, console=report.console):
-        for name, chunk in contenders.items():
-            start = time.perf_counter()
-            chunk()
-            times[name].append(time.perf_counter() - start)
-    return {name: np.array(column[2:]) for name, column in times.items()}
-
-
-def spread(name: str, values: np.ndarray) -> dict[str, float]:
-    """Median and quartiles, for a run's final."""
-    low, median, high = np.quantile(values, [0.25, 0.5, 0.75])
-    return {name: median, f"{name}_low": low, f"{name}_high": high}
 
 
 def new_run(contender: str, work: Work, part: str, **settings: Any) -> Run:

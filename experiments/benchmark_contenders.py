@@ -6,7 +6,6 @@ loop also measure W_hh, once a chunk.
 
 import dataclasses
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,11 +17,10 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from experiments.common import jax_backend
 from experiments.common.recipe import Recipe, TrainingBatch, load_backend
+from experiments.common.timing import Chunk
 from jaxrnn import training
 from jaxrnn.tasks import Task
 from jaxrnn.text import CharacterTask
-
-Chunk = Callable[[], object]
 
 
 @dataclass(frozen=True)

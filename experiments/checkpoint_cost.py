@@ -17,12 +17,12 @@ import numpy as np
 from rich.progress import track
 
 from experiments.adding_task import AddingTaskConfig
-from experiments.benchmark import spread
 from experiments.common import cli, report
 from experiments.common.recipe import load_backend
 from experiments.common.results import Run
 from experiments.common.runner import interruptible
 from experiments.common.session import Session, SessionOptions
+from experiments.common.timing import spread
 from experiments.common.training_loop import TrainingLoop
 
 Backend = Literal["jax", "torch"]

@@ -13,7 +13,7 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 
 from experiments.common.records import Progress
-from experiments.common.results import Run, write_results
+from experiments.common.results import Run, environment, write_results
 from experiments.common.runner import Interrupted
 from experiments.common.schedule import Schedule
 from experiments.common.session import SIGNALS, Session
@@ -61,7 +61,7 @@ def measure_and_write(
         with uninterrupted():
             try:
                 results = write_results(
-                    out, session.experiment, session.config, runs, session.backends
+                    out, session.experiment, session.config, runs, environment(session.backends)
                 )
                 names = draw(results, out)
             finally:  # shown even where it cannot be written

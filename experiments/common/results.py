@@ -13,7 +13,7 @@ import platform
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -111,9 +111,21 @@ def _bucket_edges(count: int, max_buckets: int) -> np.ndarray:
 
 
 def write_results(
-    out: Path, experiment: str, config: Any, runs: Sequence[Run], backends: Iterable[str]
+    out: Path,
+    experiment: str,
+    config: Any,
+    runs: Sequence[Run],
+    measured_on: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Write ``out``/results.json and return its contents as a reader would load them."""
+    """Write ``out``/results.json and return its contents as a reader would load them.
+
+    Args:
+      out: the folder.
+      experiment: its name.
+      config: its dataclass.
+      runs: what was measured.
+      measured_on: what ``environment`` says.
+    """
     points = min(MAX_POINTS, max(2, MAX_POINTS_PER_FILE // max(1, len(runs))))
     lengths: dict[str, int] = {}
     for run in runs:
@@ -130,7 +142,7 @@ def write_results(
         {
             "experiment": experiment,
             "config": settings_of(config),
-            "environment": environment(backends),
+            "environment": dict(measured_on),
             "runs": entries,
         }
     )

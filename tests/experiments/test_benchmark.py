@@ -14,6 +14,7 @@ from experiments import benchmark
 from experiments import benchmark_contenders as contenders
 from experiments.benchmark import BenchmarkConfig, execute
 from experiments.benchmark_contenders import Work
+from experiments.common import timing
 from jaxrnn.tasks import AddingTask, CopyMemoryTask, CopyTask
 
 COPY = Work(CopyTask(2), batch_size=16, hidden=5, steps=2)
@@ -41,7 +42,7 @@ def clock(monkeypatch):
 
         return wait
 
-    monkeypatch.setattr(benchmark.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: now[0])
     monkeypatch.setattr(
         benchmark, "step_contenders", lambda work: {name: chunk(name) for name in NAMES}
     )

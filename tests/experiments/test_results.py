@@ -70,7 +70,7 @@ def test_runs_of_one_method_are_thinned_together(rng, tmp_path):
         Run("qr", "jax", seed, steps=steps_of(count, rng)) for seed, count in ((0, 2000), (1, 900))
     ]
     runs.append(Run("vanilla", "jax", 0, steps=steps_of(900, rng)))
-    written = results.write_results(tmp_path, "x", Config(), runs, [])["runs"]
+    written = results.write_results(tmp_path, "x", Config(), runs, {})["runs"]
     first, second, alone = (run["steps"]["step"] for run in written)
     assert second == first[: len(second)]
     assert len(first) == len(alone) == 500
@@ -117,7 +117,7 @@ def test_a_file_stays_under_one_mebibyte(rng, tmp_path, num_runs, epochs):
         )
         for seed in range(num_runs)
     ]
-    written = results.write_results(tmp_path, "x", Config(), runs, [])
+    written = results.write_results(tmp_path, "x", Config(), runs, {})
     assert (tmp_path / "results.json").stat().st_size < 2**20
     assert all(2 <= len(run["steps"]["step"]) <= 500 for run in written["runs"])
 
@@ -132,7 +132,7 @@ def test_numbers_that_are_not_finite_are_null(tmp_path):
         final={"val_loss": float("nan"), "nested": {"deep": [np.nan]}},
         steps_per_second=float("inf"),
     )
-    written = results.write_results(tmp_path, "x", Config(out=Path("a/b")), [run], [])
+    written = results.write_results(tmp_path, "x", Config(out=Path("a/b")), [run], {})
     assert load(tmp_path) == written
     (entry,) = written["runs"]
     assert entry["history"]["val_loss"] == [0.1, None, None, None]
@@ -150,7 +150,7 @@ def test_plain_keeps_seven_digits_and_the_types_of_json():
 
 def test_lists_of_numbers_stand_on_one_line(tmp_path):
     results.write_results(
-        tmp_path, "x", Config(), [Run("qr", "jax", 0, history={"epoch": [1, 2]})], []
+        tmp_path, "x", Config(), [Run("qr", "jax", 0, history={"epoch": [1, 2]})], {}
     )
     assert '"epoch": [ 1, 2 ]' in (tmp_path / "results.json").read_text()
 

@@ -212,5 +212,5 @@ def test_the_session_is_no_part_of_results(tmp_path, fake):
 
     opened = open_session(tmp_path / "checkpoints")
     with opened:
-        write_results(tmp_path, "copy_task", opened.config, [], [])
+        write_results(tmp_path, "copy_task", opened.config, [], {})
     assert "session" not in load(tmp_path)["config"]
