@@ -3,13 +3,18 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: copy test lint figures clean
+.PHONY: copy test gpu lint figures clean
 
 copy: .venv/experiments.stamp
 	$(BIN)/python -m experiments.copy_task --backend jax
 
 test: lint
 	$(BIN)/python -m pytest
+
+# On a machine that brings its own Python, JAX and PyTorch: no .venv, no network. OUT=DIR is one
+# more folder to write to; PARTS='speed projection' runs some of it.
+gpu:
+	$(or $(wildcard $(BIN)/python),$(PYTHON)) -m experiments.gpu $(if $(PARTS),--parts $(PARTS)) $(if $(OUT),--out "$(OUT)")
 
 lint: .venv/test.stamp
 	$(BIN)/ruff check .

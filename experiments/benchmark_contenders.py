@@ -6,6 +6,7 @@ loop also measure W_hh, once a chunk.
 
 import dataclasses
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -124,23 +125,30 @@ def bare_torch_chunk(work: Work, threads: int) -> Chunk:
 
 
 class FlaxRNN(nn.Module):
-    """Flax's own: nn.RNN over nn.SimpleCell, then nn.Dense."""
+    """Flax's own: nn.RNN over one of its cells, then nn.Dense."""
 
-    hidden: int
+    cell: nn.RNNCellBase
     num_outputs: int
     last_only: bool
 
     @nn.compact
     def __call__(self, inputs: jax.Array) -> jax.Array:
         """(B, T, D) → (B, T, C), or (B, C) with ``last_only``."""
-        hidden: Any = nn.RNN(nn.SimpleCell(self.hidden))(inputs)
+        hidden: Any = nn.RNN(self.cell)(inputs)
         return nn.Dense(self.num_outputs)(hidden[:, -1] if self.last_only else hidden)
 
 
-def flax_loss(work: Work) -> tuple[training.Loss, Any]:
+FLAX_CELLS: dict[str, Callable[[int], nn.RNNCellBase]] = {
+    "vanilla": nn.SimpleCell,
+    "gru": nn.GRUCell,
+    "lstm": nn.OptimizedLSTMCell,
+}
+
+
+def flax_loss(work: Work, cell: str = "vanilla") -> tuple[training.Loss, Any]:
     """The loss that every contender has, of Flax's own network, and fresh parameters for it."""
     recipe, task = work.recipe(), work.task
-    model = FlaxRNN(work.hidden, task.num_outputs, recipe.is_regression)
+    model = FlaxRNN(FLAX_CELLS[cell](work.hidden), task.num_outputs, recipe.is_regression)
     params = model.init(jax.random.key(0), jnp.zeros((1, 2, task.num_inputs)))["params"]
     if recipe.is_regression:
         return training.regression_loss(model), params

@@ -17,6 +17,7 @@ from experiments.claims_remedies import claim_9, remedies_table, troubleshooting
 from experiments.claims_speed import analysis_sentence, checkpoint_sentence, speed_section
 from experiments.common.evidence import load
 from experiments.common.results import ROOT
+from experiments.gpu.claims import gpu_section
 
 
 def claims_table() -> str:
@@ -43,6 +44,7 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "claims": claims_table,
     "speed": lambda: speed_section(load("benchmark")),
     "language": language_section,
+    "gpu": gpu_section,
     "analysis": lambda: analysis_sentence(load("analysis_speed")),
     "doctor": doctor_sentence,
     "remedies": remedies_table,

@@ -36,6 +36,7 @@ from jaxrnn.cells import activation_function
 
 # Of the states of a chunk: what fits into a core's second-level cache. Measured on one with 1 MiB.
 CHUNK_BYTES = 2**20
+UNROLL = 1  # steps in one iteration of a loop over time; more did not help on a CPU
 STATES = "states"  # the name by which jax.checkpoint keeps them
 
 # phi'(z), read off h = phi(z), so that z need not be kept. For modReLU it is sign(z)² where
@@ -112,7 +113,7 @@ def forward(
         h = phi(a + _product(h, kernel), *extra).astype(h.dtype)
         return h, h
 
-    states = checkpoint_name(jax.lax.scan(step, carry, inputs)[1], STATES)
+    states = checkpoint_name(jax.lax.scan(step, carry, inputs, unroll=UNROLL)[1], STATES)
     return states, (kernel, carry, states)
 
 
@@ -143,7 +144,7 @@ def backward(
 
     # Nobody pays for d_states who does not use them: JAX drops what a scan returns in vain.
     d_carry, (deltas, d_states) = jax.lax.scan(
-        step, jnp.zeros_like(carry), (g, states), reverse=True
+        step, jnp.zeros_like(carry), (g, states), reverse=True, unroll=UNROLL
     )
     previous = jnp.concatenate([carry[None], states[:-1]])
     d_kernel = _product(previous.reshape(-1, N).T, deltas.reshape(-1, N)).astype(kernel.dtype)

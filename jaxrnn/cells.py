@@ -14,6 +14,8 @@ from flax import linen as nn
 from jax.nn.initializers import Initializer
 from jaxtyping import Array, Float
 
+from jaxrnn.initializers import orthogonal
+
 
 def leaky_relu(z: Float[Array, "..."]) -> Float[Array, "..."]:
     """z where z > 0, else 0.01 z. Slope 0.01 at zero, as in PyTorch (jax.nn has 1 there)."""
@@ -66,7 +68,7 @@ class VanillaCell(nn.RNNCellBase):
     features: int
     activation: str = "tanh"
     kernel_init: Initializer = nn.initializers.lecun_normal()
-    recurrent_kernel_init: Initializer = nn.initializers.orthogonal()
+    recurrent_kernel_init: Initializer = orthogonal()
     bias_init: Initializer = nn.initializers.zeros_init()
     modrelu_bias_init: Initializer = nn.initializers.zeros_init()
     carry_init: Initializer = nn.initializers.zeros_init()

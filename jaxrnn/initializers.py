@@ -41,7 +41,14 @@ def xavier() -> Initializer:
 
 def orthogonal(scale: float = 1.0) -> Initializer:
     """``scale`` times an orthogonal matrix, uniform over the group (Saxe et al. 2014)."""
-    return jax_orthogonal(scale)
+    draw = jax_orthogonal(scale)
+
+    def init(key: jax.Array, shape, dtype=jnp.float32, out_sharding=None) -> jax.Array:
+        # JAX decomposes no matrix in half precision: bfloat16 never, float16 no more since 0.11.
+        wide = jnp.promote_types(dtype, jnp.float32)
+        return draw(key, shape, wide, out_sharding).astype(dtype)
+
+    return init
 
 
 def identity(scale: float = 1.0) -> Initializer:

@@ -6,9 +6,10 @@ plants there is a bug here.
 """
 
 import functools
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import jax
 import numpy as np
@@ -184,8 +185,10 @@ class TorchSide:
 
 
 @contextmanager
-def running_on(device: str, dtype: str):
-    """Both frameworks on one device, without TF32, and JAX in double precision where asked for.
+def running_on(device: str, dtype: str, tf32: bool = False):
+    """Both frameworks on one device, and JAX in double precision where asked for.
+
+    TF32, ten bits of mantissa in the products of a GPU, is off unless it is asked for.
 
     Skips the test when a GPU is asked for and one of the two does not see any.
     """
@@ -196,8 +199,9 @@ def running_on(device: str, dtype: str):
     with ExitStack() as stack:
         stack.enter_context(jax.enable_x64(dtype == "float64"))
         stack.enter_context(jax.default_device(jax.devices(device)[0]))
-        stack.enter_context(jax.default_matmul_precision("highest"))
-        matmul.allow_tf32 = cudnn.allow_tf32 = False
+        precision = "tensorfloat32" if tf32 else "highest"
+        stack.enter_context(jax.default_matmul_precision(precision))
+        matmul.allow_tf32 = cudnn.allow_tf32 = tf32
         try:
             yield
         finally:
@@ -211,6 +215,28 @@ def _skip_without_gpus() -> None:
         pytest.skip(f"JAX sees no GPU: {error}")
     if not torch.cuda.is_available():
         pytest.skip("PyTorch sees no GPU")
+
+
+class Comparison(NamedTuple):
+    """What ``assert_agree`` has seen: the largest relative difference, and what was allowed."""
+
+    what: str
+    difference: float
+    bound: float
+
+
+_recordings: list[list[Comparison]] = []
+
+
+@contextmanager
+def recorded() -> Iterator[list[Comparison]]:
+    """The comparisons made in this block, whether or not they agree."""
+    found: list[Comparison] = []
+    _recordings.append(found)
+    try:
+        yield found
+    finally:
+        _recordings.pop()
 
 
 def assert_agree(
@@ -229,6 +255,11 @@ def assert_agree(
         return
     difference, scale = np.abs(ours[numbers] - theirs[numbers]), np.abs(theirs[numbers])
     scale = scale if elementwise else np.max(scale)
+    # Where all of torch's is zero, any difference is infinitely large, and none is none.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        relative = np.where(difference > 0, difference / scale, 0)
+    for found in _recordings:
+        found.append(Comparison(what, float(np.max(relative)), bound))
     assert np.all(difference <= bound * scale), (
         f"{what}: jax and torch differ by {np.max(difference):.1e}, "
         f"allowed is {bound:.1e} of {np.max(scale):.1e}"

@@ -77,6 +77,14 @@ def test_orthogonal_is_uniform_over_the_group():
     assert abs((np.linalg.det(W) > 0).mean() - 0.5) < 4.5 * 0.5 / np.sqrt(500)
 
 
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+def test_orthogonal_in_half_precision(dtype):
+    W = initializers.orthogonal()(jax.random.key(3), (5, 5), dtype)
+    assert W.dtype == dtype
+    wide = initializers.orthogonal()(jax.random.key(3), (5, 5), jnp.float32)
+    assert jnp.array_equal(W, wide.astype(dtype))
+
+
 def test_orthogonal_scales():
     W = drawn(initializers.orthogonal(0.3), SQUARE)
     assert reference.orthogonality_error(W / 0.3) < 1e-6

@@ -6,7 +6,8 @@
 
 Only copies are compared bit for bit: the two sum their products in different orders, and XLA's
 tanh, exp and log are approximations of its own, so that even one dot product may differ in its
-last place. Nothing here has been run on a GPU yet.
+last place. Those on a GPU need one that both frameworks see: ``make gpu`` runs them, and
+figures/gpu/results.json, where there is one, says what came out.
 """
 
 import numpy as np

@@ -1,0 +1,144 @@
+"""The command: which parts to run, and where what they measure is written."""
+
+import argparse
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, NoReturn
+
+from experiments.common.results import ROOT, NotWritten, Run, write_results
+from experiments.gpu.machine import REQUIRED, ask, missing
+from experiments.gpu.parts import PARTS
+
+FOLDER = ROOT / "figures" / "gpu"
+NOT_MEASURED = "nothing was measured on a GPU"
+
+
+@dataclass(frozen=True)
+class GpuConfig:
+    """What to measure, and where else to write it.
+
+    Attributes:
+      parts: names of parts.
+      out: a folder to write to besides figures/gpu; None: no other.
+    """
+
+    parts: tuple[str, ...] = tuple(part.name for part in PARTS)
+    out: Path | None = None
+
+
+class Parser(argparse.ArgumentParser):
+    """One line and exit status 2 for a wrong option."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong."""
+        self.exit(2, f"error: {message}\n")
+
+
+def parse(arguments: Sequence[str]) -> GpuConfig:
+    """The options; exit status 2 for wrong ones."""
+    names = GpuConfig().parts
+    parser = Parser(
+        prog="python -m experiments.gpu",
+        description="Measure on a GPU what is to be measured there; without one, tiny sizes.",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--parts",
+        nargs="+",
+        choices=names,
+        default=names,
+        metavar="PART",
+        help=f"which, of {', '.join(names)}; default: all. They run in this order",
+    )
+    parser.add_argument(
+        "--out", type=Path, help="folder to write to besides figures/gpu, or figures/gpu/cpu"
+    )
+    given = parser.parse_args(arguments)
+    parts = tuple(given.parts)
+    if len(set(parts)) < len(parts):
+        parser.error(f"--parts must not repeat itself, got {' '.join(parts)}")
+    return GpuConfig(tuple(name for name in names if name in parts), given.out)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Measure, write and print; the exit status."""
+    config = parse(arguments)
+    lacking = missing(REQUIRED)
+    if lacking:
+        return fail(f"needs {', '.join(lacking)}: name another Python, or make copy first")
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        return execute(config)
+    except KeyboardInterrupt as stop:
+        print("terminated" if stop.args else "interrupted", file=sys.stderr)
+        return 143 if stop.args else 130
+    except NotWritten as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def fail(message: str) -> int:
+    """One line on standard error; the exit status."""
+    print(f"error: {message}", file=sys.stderr)
+    return 2
+
+
+def _terminate(number: int, frame: Any) -> NoReturn:
+    raise KeyboardInterrupt("SIGTERM")
+
+
+def execute(config: GpuConfig) -> int:
+    """Measure, write and print; 0 if everything came to its end and nothing failed."""
+    # What these need is known to be there only now.
+    from experiments.common.report import console, print_written
+    from experiments.gpu.conductor import Conductor, is_well
+    from experiments.gpu.figure import draw
+    from experiments.gpu.tables import print_tables
+
+    machine = ask()
+    on_gpu = machine["gpu"] is not None
+    folders = [*([config.out] if config.out else []), FOLDER if on_gpu else FOLDER / "cpu"]
+    for folder in folders:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            return fail(f"{folder}: not a folder that can be written to ({error.strerror})")
+    console.print(_said_of(machine))
+
+    results: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as temporary:
+
+        def renew(runs: list[Run]) -> None:
+            for folder in folders:
+                results.update(write_results(folder, "gpu", config, runs, machine))
+                log = Path(temporary, "log.txt")
+                if log.exists():
+                    shutil.copy(log, folder)
+
+        conductor = Conductor(machine, Path(temporary), renew, partial(console.print, markup=False))
+        try:
+            conductor.conduct([part for part in PARTS if part.name in config.parts])
+        finally:
+            print_tables(conductor.runs)
+    for folder in folders:
+        print_written(folder, ["results.json", "log.txt", *draw(results, folder)])
+    console.print(_said_of(machine))
+    return 0 if is_well(conductor.runs) else 1
+
+
+def _said_of(machine: dict[str, Any]) -> str:
+    lacking = ", ".join(machine.get("missing", [])) or "nothing"
+    versions = ", ".join(
+        f"{name} {machine[name]}" for name in ("jax", "torch", "python") if machine.get(name)
+    )
+    where = f"{machine['gpu']}, driver {machine.get('driver')}" if machine["gpu"] else NOT_MEASURED
+    problem = f"; {machine['problem']}" if "problem" in machine else ""
+    return f"{where} ({versions}; missing: {lacking}){problem}"
