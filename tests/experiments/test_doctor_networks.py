@@ -1,17 +1,24 @@
 """The networks that diagnose is calibrated on and judged by: labels, and that they are frozen."""
 
+import dataclasses
 import hashlib
+import inspect
+import json
 
 import jax
 import numpy as np
 import pytest
+from flax import linen as nn
+from flax.traverse_util import flatten_dict
 
 from experiments import doctor_calibration_set, doctor_held_out
 from experiments.common.results import ROOT
 from experiments.doctor_networks import BESIDE, CLASSES, Network, check_names
 
-# Of the sources that make the held-out networks, from before any threshold was chosen.
+# Of the held-out networks, from before any threshold was chosen: the sources that made them then,
+# and what they build, wherever those stand.
 FROZEN = "f73c724b90e7bfc329df46dd58056f87077c03a7dc06cb19a71de5b266eeb91a"
+FROZEN_NETWORKS = "f00b269de2ef25f444d8c8435e1dd9b3172b805f7723ac1ae0b483581ae86733"
 SETS = {"calibration": doctor_calibration_set, "held out": doctor_held_out}
 
 
@@ -19,6 +26,56 @@ def test_the_held_out_networks_are_those_from_before_any_threshold_was_chosen():
     sources = ("doctor_networks.py", "doctor_held_out.py")
     text = b"".join((ROOT / "experiments" / name).read_bytes() for name in sources)
     assert hashlib.sha256(text).hexdigest() == FROZEN
+
+
+def described(value) -> object:
+    """What a part of a network is made of, without addresses and without Flax's own defaults."""
+    if isinstance(value, nn.Module):
+        fields = {field.name: field for field in dataclasses.fields(value)}
+        given = {
+            name: described(getattr(value, name))
+            for name, field in fields.items()
+            if name not in ("parent", "name") and getattr(value, name) is not field.default
+        }
+        return [type(value).__name__, given]
+    if isinstance(value, (list, tuple)):
+        return [described(part) for part in value]
+    if callable(value):
+        value = inspect.unwrap(value)  # of the run-time check of annotations
+        held = [cell.cell_contents for cell in getattr(value, "__closure__", None) or ()]
+        numbers = [part for part in held if isinstance(part, (int, float, str))]
+        return [getattr(value, "__qualname__", str(value)), numbers]
+    return value
+
+
+def built(network: Network) -> object:
+    """All that decides what a network is: its model, its numbers, and what changes its parameters.
+
+    The changes are made to numbers of this test's own, for those of init differ by rounding from
+    one machine to another.
+    """
+    rng = network.rng
+    inputs, _ = network.batch(rng, 2)
+    shapes = jax.eval_shape(network.model.init, jax.random.key(0), inputs)
+    changed = {}
+    for path, leaf in sorted(flatten_dict(shapes, sep="/").items()):
+        for end, change in network.changes.items():
+            if path.endswith(end):
+                old = np.linspace(-1, 2, leaf.size).reshape(leaf.shape)
+                new = np.asarray(change(rng, old), float)
+                changed[path] = [f"{number:.5g}" for number in new.flat]
+    numbers = {
+        field.name: getattr(network, field.name)
+        for field in dataclasses.fields(network)
+        if field.name not in ("model", "changes")
+    }
+    paths = {path: leaf.shape for path, leaf in flatten_dict(shapes, sep="/").items()}
+    return [numbers, described(network.model), paths, changed]
+
+
+def test_the_held_out_networks_build_what_they_built_then():
+    text = json.dumps([built(network) for network in doctor_held_out.NETWORKS], sort_keys=True)
+    assert hashlib.sha256(text.encode()).hexdigest() == FROZEN_NETWORKS
 
 
 @pytest.mark.parametrize("name", SETS)
