@@ -1,8 +1,15 @@
-"""One module per experiment, each a thin command line over the library.
+"""A package for each experiment, all of them command lines over the library.
 
     python -m experiments.X
 
-What they share is in experiments.common.
+    __init__.py   what is asked, and the command lines
+    __main__.py   starts the command
+    config.py     its options
+    command.py    what it measures, writes and prints
+    figure.py     its figures, drawn from results.json alone
+    claims.py     what the README says of its results
+
+What they share is in experiments.harness, which knows none of them.
 """
 
 import os

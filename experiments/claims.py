@@ -8,16 +8,19 @@ Every measured number comes from a file under figures/; claims and verdicts are 
 from collections.abc import Callable
 from pathlib import Path
 
-from experiments.claims_adding import claim_5
-from experiments.claims_copy import claim_1, claim_2, claim_3, claim_4
-from experiments.claims_doctor import doctor_sentence
-from experiments.claims_gradients import claim_6, claim_8
-from experiments.claims_language import claim_7, claim_10, language_section
-from experiments.claims_remedies import claim_9, remedies_table, troubleshooting
-from experiments.claims_speed import analysis_sentence, checkpoint_sentence, speed_section
-from experiments.common.evidence import load
-from experiments.common.results import ROOT
+from experiments.adding_task.claims import claim_5
+from experiments.analysis_speed.claims import analysis_sentence
+from experiments.benchmark.claims import speed_section
+from experiments.char_lm.claims import claim_7, claim_10, language_section
+from experiments.checkpoint_cost.claims import checkpoint_sentence
+from experiments.copy_task.claims import claim_1, claim_2
+from experiments.doctor_calibration.claims import doctor_sentence
 from experiments.gpu.claims import gpu_section
+from experiments.gradient_analysis.claims import claim_6, claim_8
+from experiments.harness.records.evidence import load
+from experiments.harness.records.results import ROOT
+from experiments.remedies.claims import claim_9, remedies_table, troubleshooting
+from experiments.retractions.claims import claim_3, claim_4
 
 
 def claims_table() -> str:

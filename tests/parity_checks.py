@@ -20,7 +20,8 @@ import torch
 
 import jaxrnn
 import torch_ref
-from experiments.common.recipe import Recipe, load_backend
+from experiments.harness.backends.backend import load_backend
+from experiments.harness.method.recipe import Recipe
 from jaxrnn.tasks import AddingTask, Batch, CopyTask
 from tests.parity_support import (
     TORCH_DEVICES,

@@ -13,7 +13,8 @@ from flax import linen as nn
 
 import jaxrnn
 import torch_ref
-from experiments.common.recipe import Recipe, load_backend
+from experiments.harness.backends.backend import load_backend
+from experiments.harness.method.recipe import Recipe
 from jaxrnn import SequenceModel, VanillaCell, convert
 from jaxrnn.tasks import Batch, CopyTask
 from tests.parity_support import assert_agree, assert_weights_agree

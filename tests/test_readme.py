@@ -10,8 +10,8 @@ import pytest
 from flax import linen as nn
 
 from experiments import claims
-from experiments.common.panels import panels_of
-from experiments.remedies_outcomes import UNTREATED, VERDICTS, best_first, outcomes
+from experiments.harness.records.panels import panels_of
+from experiments.remedies.outcomes import UNTREATED, VERDICTS, best_first, outcomes
 from jaxrnn.diagnosis import FIRST_AID
 
 ROOT = Path(__file__).resolve().parents[1]

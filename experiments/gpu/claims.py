@@ -2,9 +2,9 @@
 
 import json
 
-from experiments.claims_speed import table
-from experiments.common.results import ROOT
 from experiments.gpu.summary import CELLS, Row, by_size, compared, is_measured, of_jaxrnn, rows_of
+from experiments.harness.records.evidence import table
+from experiments.harness.records.results import ROOT
 
 NOT_RUN = (
     "Not run on a GPU. On a machine with one, `make gpu` compares all of this there, times "

@@ -11,9 +11,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
-from experiments.common.results import ROOT, NotWritten, Run, write_results
 from experiments.gpu.machine import REQUIRED, ask, missing
 from experiments.gpu.parts import PARTS
+from experiments.harness.records.results import ROOT, NotWritten, Run, write_results
 
 FOLDER = ROOT / "figures" / "gpu"
 NOT_MEASURED = "nothing was measured on a GPU"
@@ -96,10 +96,10 @@ def _terminate(number: int, frame: Any) -> NoReturn:
 def execute(config: GpuConfig) -> int:
     """Measure, write and print; 0 if everything came to its end and nothing failed."""
     # What these need is known to be there only now.
-    from experiments.common.report import console, print_written
     from experiments.gpu.conductor import Conductor, is_well
     from experiments.gpu.figure import draw
     from experiments.gpu.tables import print_tables
+    from experiments.harness.running.report import console, print_written
 
     machine = ask()
     on_gpu = machine["gpu"] is not None

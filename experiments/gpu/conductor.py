@@ -13,10 +13,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.common.results import ROOT, Run
 from experiments.gpu.machine import missing
 from experiments.gpu.part_process import read_rows
 from experiments.gpu.parts import Part
+from experiments.harness.records.results import ROOT, Run
 
 LEAST_MARGIN = 5.0  # seconds; or a tenth of the limit, from the end that a part is told to it
 LOOK = 2.0  # seconds between two looks at the rows of a part

@@ -10,10 +10,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from experiments.benchmark_contenders import Work, flax_loss
-from experiments.common import jax_backend
-from experiments.common.timing import Chunk
+from experiments.benchmark.contenders import Work, flax_loss
 from experiments.gpu.summary import CELLS
+from experiments.harness.backends import jax_backend
+from experiments.harness.running.timing import Chunk
 from jaxrnn import training
 from jaxrnn.tasks import AddingTask
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 
-from experiments.common import figures
 from experiments.gpu.summary import CELLS, Row, by_size, is_measured, of_jaxrnn, rows_of
+from experiments.harness.records import figures
 
 PROJECTIONS = ("qr", "householder", "polar", "torch.linalg.qr")
 

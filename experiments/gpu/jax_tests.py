@@ -11,10 +11,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from experiments.common.results import ROOT
 from experiments.gpu import pytest_rows
 from experiments.gpu.machine import missing
 from experiments.gpu.part_process import PartProcess
+from experiments.harness.records.results import ROOT
 
 OTHERS = {"torch", "torch_ref", "experiments"}
 # The first are another part; the others are of the tree and its pages.

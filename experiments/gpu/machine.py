@@ -11,7 +11,7 @@ import subprocess
 import sys
 from typing import Any
 
-from experiments.common.results import ROOT, environment
+from experiments.harness.records.results import ROOT, environment
 
 REQUIRED = ("jax", "flax", "optax", "numpy", "jaxtyping", "lazy_loader", "matplotlib", "rich")
 OPTIONAL = (

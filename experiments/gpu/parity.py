@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from experiments.common.recipe import Recipe, load_backend
-from experiments.common.results import ROOT, Run
-from experiments.common.runner import train_runs
-from experiments.common.schedule import Schedule
 from experiments.gpu import pytest_rows
 from experiments.gpu.part_process import PartProcess, append_row
+from experiments.harness.backends.backend import load_backend
+from experiments.harness.method.recipe import Recipe
+from experiments.harness.method.schedule import Schedule
+from experiments.harness.records.results import ROOT, Run
+from experiments.harness.training.runner import train_runs
 from jaxrnn.tasks import CopyTask, Task
 from tests.parity_checks import rounding_bound, uniform_weights
 from tests.parity_support import JaxSide, Problem, TorchSide, running_on

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from experiments.common.results import Run, plain
+from experiments.harness.records.results import Run, plain
 
 
 def append_row(path: Path, run: Run) -> None:

@@ -13,10 +13,10 @@ import numpy as np
 import optax
 
 import jaxrnn
-from experiments.common.timing import Chunk, race, spread
 from experiments.gpu.contenders import compiled_chunk
 from experiments.gpu.machine import missing
 from experiments.gpu.part_process import PartProcess, failure
+from experiments.harness.running.timing import Chunk, race, spread
 
 CASES = ((128, 1), (512, 1), (2048, 1), (128, 64), (512, 64))  # N, matrices
 TINY = ((8, 1), (8, 2))

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from experiments.common.results import Run
 from experiments.gpu.part_process import PartProcess, append_row
+from experiments.harness.records.results import Run
 
 NO_TIME = "no time left"
 COMPARED = "compared"  # the property of a test's report that holds its comparisons

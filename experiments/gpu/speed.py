@@ -9,11 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from experiments.common.timing import Chunk, race, spread
 from experiments.gpu.contenders import contenders, work_of
 from experiments.gpu.machine import missing
 from experiments.gpu.part_process import PartProcess, failure
 from experiments.gpu.summary import CELLS
+from experiments.harness.running.timing import Chunk, race, spread
 
 # (N, B, T), most telling first: the first four have each N, each B and each T.
 SIZES = (

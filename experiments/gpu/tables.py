@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from rich.markup import escape
 from rich.table import Table
 
-from experiments.common.report import console
-from experiments.common.results import Run
 from experiments.gpu.conductor import ROW, how
 from experiments.gpu.summary import Row, by_size, compared, rows_of
+from experiments.harness.records.results import Run
+from experiments.harness.running.report import console
 
 SIZES = {
     "speed": ("cell", "hidden", "batch_size", "time_steps"),

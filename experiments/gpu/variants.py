@@ -14,10 +14,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.benchmark_contenders import Work
-from experiments.common.timing import Chunk, race, spread
+from experiments.benchmark.contenders import Work
 from experiments.gpu.contenders import FLOAT32, compiled_chunk, train_step, work_of
 from experiments.gpu.part_process import PartProcess
+from experiments.harness.running.timing import Chunk, race, spread
 from jaxrnn import bptt
 
 SIZES = ((128, 128, 150), (128, 16, 1000))  # N, B, T

@@ -74,7 +74,7 @@ class HistoryThresholds:
 class Thresholds:
     """Of a network, and of the run that it is from.
 
-    Chosen on the 91 networks of experiments/doctor_calibration_set.py, whose labels come from their
+    Chosen on the 91 networks of experiments.doctor_calibration, whose labels come from their
     construction or from whether they learn to recall their first input; in the gap between the
     healthy and the ill, as round numbers.
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from experiments import remedies_cases
+from experiments.remedies import cases as remedies_cases
 from jaxrnn.diagnosis import FIRST_AID, REMEDIES, how
 from jaxrnn.diagnosis.findings import finding
 from jaxrnn.diagnosis.first_aid import SPECIAL

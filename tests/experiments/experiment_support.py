@@ -12,9 +12,9 @@ from subprocess import PIPE, Popen
 import numpy as np
 import pytest
 
-from experiments.common.results import ROOT
-from experiments.common.runner import Interrupted
-from experiments.copy_task import CopyTaskConfig
+from experiments.copy_task.config import CopyTaskConfig
+from experiments.harness.records.results import ROOT
+from experiments.harness.training.runner import Interrupted
 from jaxrnn.training import Measurements
 
 SMALL = {

@@ -4,18 +4,11 @@ import numpy as np
 import pytest
 from experiment_support import PNG, load, without_timings
 
-from experiments.adding_task import (
-    EXPLODED,
-    METHODS,
-    PRESETS,
-    SWEEPS,
-    AddingTaskConfig,
-    execute,
-    jobs,
-)
-from experiments.adding_task_figures import label
-from experiments.common import cli
-from experiments.common.recipe import load_backend
+from experiments.adding_task.command import execute, jobs
+from experiments.adding_task.config import EXPLODED, METHODS, PRESETS, SWEEPS, AddingTaskConfig
+from experiments.adding_task.figure import label
+from experiments.harness.backends.backend import load_backend
+from experiments.harness.command import cli
 
 SMALL = {
     "seq_len": 6,

@@ -3,8 +3,9 @@
 import pytest
 from experiment_support import load
 
-from experiments import analysis_speed
-from experiments.analysis_speed import NETWORKS, AnalysisSpeedConfig, execute
+from experiments.analysis_speed import command as analysis_speed
+from experiments.analysis_speed.command import NETWORKS, execute
+from experiments.analysis_speed.config import AnalysisSpeedConfig
 
 
 @pytest.mark.slow

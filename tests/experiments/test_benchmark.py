@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from experiment_support import PNG, ctrl_c, load
 
-from experiments import benchmark
-from experiments import benchmark_contenders as contenders
-from experiments.benchmark import BenchmarkConfig, execute
-from experiments.benchmark_contenders import Work
-from experiments.common import timing
+from experiments.benchmark import command as benchmark
+from experiments.benchmark import contenders
+from experiments.benchmark.command import execute
+from experiments.benchmark.config import BenchmarkConfig
+from experiments.benchmark.contenders import Work
+from experiments.harness.running import timing
 from jaxrnn.tasks import AddingTask, CopyMemoryTask, CopyTask
 
 COPY = Work(CopyTask(2), batch_size=16, hidden=5, steps=2)

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from experiment_support import PNG, load, without_timings
 
-from experiments.char_lm import execute, jobs
-from experiments.char_lm_config import COMPARISONS, METHODS, PRESETS, CharLMConfig
-from experiments.char_lm_figures import METHOD_LABELS, draw, label
-from experiments.common import cli
-from experiments.common.language import corpus
-from experiments.common.runner import Interrupted
-from experiments.common.session import SessionOptions
-from experiments.common.stream_data import StreamData
+from experiments.char_lm.command import execute, jobs
+from experiments.char_lm.config import COMPARISONS, METHODS, PRESETS, CharLMConfig
+from experiments.char_lm.figure import METHOD_LABELS, draw, label
+from experiments.harness.command import cli
+from experiments.harness.saving.session import SessionOptions
+from experiments.harness.text.language import corpus
+from experiments.harness.training.runner import Interrupted
+from experiments.harness.training.stream_data import StreamData
 
 SMALL = {
     "seq_len": 6,

@@ -5,9 +5,10 @@ import dataclasses
 import pytest
 from experiment_support import load
 
-from experiments import checkpoint_cost
-from experiments.adding_task import AddingTaskConfig
-from experiments.checkpoint_cost import CheckpointCostConfig, execute
+from experiments.adding_task.config import AddingTaskConfig
+from experiments.checkpoint_cost import command as checkpoint_cost
+from experiments.checkpoint_cost.command import execute
+from experiments.checkpoint_cost.config import CheckpointCostConfig
 
 
 @pytest.mark.slow

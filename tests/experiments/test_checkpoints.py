@@ -8,9 +8,9 @@ import signal
 import numpy as np
 import pytest
 
-from experiments.common import checkpoints
-from experiments.common.checkpoints import Checkpoint, CheckpointFolder, Damaged, verify
-from experiments.common.results import NotWritten
+from experiments.harness.records.results import NotWritten
+from experiments.harness.saving import checkpoints
+from experiments.harness.saving.checkpoints import Checkpoint, CheckpointFolder, Damaged, verify
 
 
 def random_checkpoint(rng):

@@ -11,14 +11,15 @@ from types import SimpleNamespace
 import pytest
 from experiment_support import words
 
-from experiments.benchmark import BenchmarkConfig
-from experiments.common import cli, report
-from experiments.common.results import NotWritten
-from experiments.common.runner import Interrupted
-from experiments.common.session import SessionOptions, Terminated
-from experiments.copy_task import PRESETS, CopyTaskConfig
-from experiments.gradient_spikes import GradientSpikesConfig
-from experiments.retractions import RetractionsConfig
+from experiments.benchmark.config import BenchmarkConfig
+from experiments.copy_task.config import PRESETS, CopyTaskConfig
+from experiments.gradient_spikes.config import GradientSpikesConfig
+from experiments.harness.command import cli
+from experiments.harness.records.results import NotWritten
+from experiments.harness.running import report
+from experiments.harness.saving.session import SessionOptions, Terminated
+from experiments.harness.training.runner import Interrupted
+from experiments.retractions.config import RetractionsConfig
 
 HUGE = 10**9
 

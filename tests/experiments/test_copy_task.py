@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 from experiment_support import PNG, ctrl_c, load, small, without_timings
 
-from experiments import copy_task, copy_task_figures
-from experiments.common import results as results_module
-from experiments.common.recipe import load_backend
-from experiments.common.records import HISTORY, STEPS
-from experiments.common.results import NotWritten, Run
-from experiments.copy_task import PRESETS, CopyTaskConfig, execute
+from experiments.copy_task import command as copy_task
+from experiments.copy_task import figure as copy_task_figures
+from experiments.copy_task.command import execute
+from experiments.copy_task.config import PRESETS, CopyTaskConfig
+from experiments.harness.backends.backend import load_backend
+from experiments.harness.records import results as results_module
+from experiments.harness.records.results import NotWritten, Run
+from experiments.harness.records.run_record import HISTORY, STEPS
 from jaxrnn.tasks import CopyMemoryTask, CopyTask
 
 

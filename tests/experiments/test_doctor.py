@@ -5,12 +5,14 @@ import json
 import pytest
 from experiment_support import small
 
-from experiments import copy_task
-from experiments.common import cli
-from experiments.common.results import ROOT
-from experiments.common.session import SessionOptions
-from experiments.common.trained import KNOWN, recipe_of
-from experiments.doctor import DoctorConfig, as_json, examine_results, execute
+from experiments.copy_task import command as copy_task
+from experiments.doctor.command import as_json, execute
+from experiments.doctor.config import DoctorConfig
+from experiments.doctor.examine import examine_results
+from experiments.doctor.trained import KNOWN, recipe_of
+from experiments.harness.command import cli
+from experiments.harness.records.results import ROOT
+from experiments.harness.saving.session import SessionOptions
 
 
 def conditions(folder):

@@ -6,18 +6,18 @@ import json
 import pytest
 from experiment_support import PNG, load
 
-from experiments import doctor_calibration
-from experiments.common.results import ROOT, Run
-from experiments.doctor_calibration import (
+from experiments.doctor_calibration import command as doctor_calibration
+from experiments.doctor_calibration.command import (
     SETS,
-    DoctorCalibrationConfig,
     execute,
     is_right,
     print_training,
     print_verdicts,
     score,
 )
-from experiments.doctor_networks import BASELINE, outcome_fits
+from experiments.doctor_calibration.config import DoctorCalibrationConfig
+from experiments.doctor_calibration.networks import BASELINE, outcome_fits
+from experiments.harness.records.results import ROOT, Run
 
 
 def network(label):

@@ -7,9 +7,9 @@ import pytest
 from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event
 
-from experiments.common.events import EventFiles
-from experiments.common.records import Progress
-from experiments.common.results import Run
+from experiments.harness.records.results import Run
+from experiments.harness.records.run_record import Progress
+from experiments.harness.saving.events import EventFiles
 
 
 def read(folder):

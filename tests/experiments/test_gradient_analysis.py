@@ -6,19 +6,9 @@ import numpy as np
 import pytest
 from experiment_support import PNG, load
 
-from experiments.common.language import corpus
-from experiments.common.panels import Series, panels_of
-from experiments.common.recipe import Recipe
-from experiments.common.results import Run
-from experiments.gradient_analysis import (
-    CLIPPINGS,
-    QUICK,
-    WHOLE,
-    GradientAnalysisConfig,
-    analyses,
-    execute,
-)
-from experiments.gradient_flow import (
+from experiments.gradient_analysis.command import analyses, execute
+from experiments.gradient_analysis.config import CLIPPINGS, QUICK, WHOLE, GradientAnalysisConfig
+from experiments.gradient_analysis.flow import (
     INITIALISERS,
     fitted_rate,
     flow,
@@ -30,7 +20,11 @@ from experiments.gradient_flow import (
     spread,
     windows,
 )
-from experiments.gradient_training import share_of_spikes
+from experiments.gradient_analysis.training import share_of_spikes
+from experiments.harness.method.recipe import Recipe
+from experiments.harness.records.panels import Series, panels_of
+from experiments.harness.records.results import Run
+from experiments.harness.text.language import corpus
 from jaxrnn.text import CharacterTask
 
 PANELS = {
@@ -147,7 +141,7 @@ def test_recipes(monkeypatch):
         trained.append((name, recipe))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("experiments.gradient_training.Trainer.__call__", train)
+    monkeypatch.setattr("experiments.gradient_analysis.training.Trainer.__call__", train)
     with pytest.raises(KeyboardInterrupt):
         list(analyses(GradientAnalysisConfig(dataset="simple", quick=True), None))
     ((name, recipe),) = trained

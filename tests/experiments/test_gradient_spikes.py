@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 from experiment_support import PNG, ctrl_c, load, words
 
-from experiments import gradient_spikes
-from experiments.common import jobs
-from experiments.common.results import Run
-from experiments.common.runner import Interrupted
-from experiments.copy_task import PRESETS, CopyTaskConfig
-from experiments.gradient_spikes import METHODS, SETTINGS, GradientSpikesConfig, execute
+from experiments.copy_task.config import PRESETS, CopyTaskConfig
+from experiments.gradient_spikes import command as gradient_spikes
+from experiments.gradient_spikes.command import execute
+from experiments.gradient_spikes.config import METHODS, SETTINGS, GradientSpikesConfig
+from experiments.harness.records.results import Run
+from experiments.harness.running import jobs
+from experiments.harness.training.runner import Interrupted
 
 
 def train_nothing(method, recipe, schedule, seeds, backend, weights, settings, *rest):

@@ -3,10 +3,10 @@
 import pytest
 from experiment_support import FakeBackend, ctrl_c, small
 
-from experiments.common import jobs as jobs_module
-from experiments.common import runner
-from experiments.common.jobs import Job, train_jobs
-from experiments.common.session import Session
+from experiments.harness.running import jobs as jobs_module
+from experiments.harness.running.jobs import Job, train_jobs
+from experiments.harness.saving.session import Session
+from experiments.harness.training import runner
 
 
 @pytest.fixture

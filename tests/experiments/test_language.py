@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from experiments.common import language
-from experiments.common.language import corpus, describe, first_prompt, quality
+from experiments.harness.text import language
+from experiments.harness.text.language import corpus, describe, first_prompt, quality
 
 
 @pytest.fixture

@@ -5,8 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from experiments.common import numpy_backend
-from experiments.common.recipe import Recipe, load_backend
+from experiments.harness.backends import numpy_backend
+from experiments.harness.backends.backend import load_backend
+from experiments.harness.method.recipe import Recipe
 from jaxrnn.tasks import AddingTask, CopyTask
 from jaxrnn.training import Measurements
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from experiments.common import records
-from experiments.common.records import HISTORY, MEASURED, STEPS, Record
-from experiments.common.results import Run
+from experiments.harness.records import run_record as records
+from experiments.harness.records.results import Run
+from experiments.harness.records.run_record import HISTORY, MEASURED, STEPS, Record
 
 EVALUATED = {"val_loss": 0.5, "val_accuracy": np.nan}
 

@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 from experiment_support import PNG, load
 
-from experiments import remedies
-from experiments.common.results import Run, plain
-from experiments.common.runner import train_runs
-from experiments.common.schedule import Schedule
-from experiments.common.session import SessionOptions
-from experiments.remedies import RemediesConfig, execute, jobs, short
-from experiments.remedies_cases import REMEDIES, Case, Remedy, cases, treated
-from experiments.remedies_outcomes import UNTREATED, best_first, judge, outcomes
+from experiments.harness.method.schedule import Schedule
+from experiments.harness.records.results import Run, plain
+from experiments.harness.saving.session import SessionOptions
+from experiments.harness.training.runner import train_runs
+from experiments.remedies import command as remedies
+from experiments.remedies.cases import REMEDIES, Case, Remedy, cases, treated
+from experiments.remedies.command import execute, jobs, short
+from experiments.remedies.config import RemediesConfig
+from experiments.remedies.outcomes import UNTREATED, best_first, judge, outcomes
 from jaxrnn.diagnosis import FIRST_AID, read_history
 from jaxrnn.diagnosis import REMEDIES as KNOWN
 from jaxrnn.tasks import AddingTask
@@ -129,7 +130,7 @@ def test_a_true_run_and_its_resumption(tmp_path, monkeypatch, capsys):
         assert (tmp_path / "out" / name).read_bytes().startswith(PNG)
     assert "memory" in capsys.readouterr().out.split("untreated")[0]
     # Resumed when all is done, it trains nothing, and says the same.
-    monkeypatch.setattr("experiments.common.pool._train", None)
+    monkeypatch.setattr("experiments.harness.running.pool._train", None)
     execute(replace(config, session=replace(session, resume=True)))
     assert load(tmp_path / "out")["runs"] == results["runs"]
 

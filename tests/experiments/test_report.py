@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from experiment_support import load, words
 
-from experiments.common import report
-from experiments.common.records import Progress
-from experiments.common.results import NotWritten, Run
-from experiments.common.runner import Interrupted
-from experiments.common.schedule import Schedule
-from experiments.common.session import Session
-from experiments.retractions import RetractionsConfig
+from experiments.harness.method.schedule import Schedule
+from experiments.harness.records.results import NotWritten, Run
+from experiments.harness.records.run_record import Progress
+from experiments.harness.running import report
+from experiments.harness.saving.session import Session
+from experiments.harness.training.runner import Interrupted
+from experiments.retractions.config import RetractionsConfig
 
 
 def trained(method="qr", seed=0, val_loss=0.25, **fields):

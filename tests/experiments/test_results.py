@@ -12,10 +12,17 @@ import numpy as np
 import pytest
 from experiment_support import load
 
-from experiments.common import results
-from experiments.common.records import HISTORY
-from experiments.common.results import NotWritten, Run, plain, thin, thin_history, write_atomically
-from experiments.copy_task import PRESETS
+from experiments.copy_task.config import PRESETS
+from experiments.harness.records import results
+from experiments.harness.records.results import (
+    NotWritten,
+    Run,
+    plain,
+    thin,
+    thin_history,
+    write_atomically,
+)
+from experiments.harness.records.run_record import HISTORY
 
 
 @dataclass

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from experiment_support import command, load, options, without_timings
 
-from experiments.common.checkpoints import UNFINISHED, verify
+from experiments.harness.saving.checkpoints import UNFINISHED, verify
 
 TIMEOUT = 600  # seconds; a command that hangs is killed, and fails its test
 KILLS = 20

@@ -6,11 +6,12 @@ import torch
 from experiment_support import PNG, ctrl_c, load, small
 
 import torch_ref
-from experiments import retractions
-from experiments.common import jax_backend, torch_backend
-from experiments.common.results import Run
-from experiments.common.runner import Interrupted
-from experiments.retractions import VARIANTS, RetractionsConfig, execute
+from experiments.harness.backends import jax_backend, torch_backend
+from experiments.harness.records.results import Run
+from experiments.harness.training.runner import Interrupted
+from experiments.retractions import command as retractions
+from experiments.retractions.command import execute
+from experiments.retractions.config import VARIANTS, RetractionsConfig
 from jaxrnn.orthogonal import RETRACTIONS
 
 

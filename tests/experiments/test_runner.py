@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from experiment_support import FakeBackend, ctrl_c, small
 
-from experiments.common import runner
-from experiments.common.recipe import load_backend
-from experiments.common.records import HISTORY
-from experiments.common.runner import Interrupted, interruptible, train_runs
-from experiments.common.schedule import Schedule
+from experiments.harness.backends.backend import load_backend
+from experiments.harness.method.schedule import Schedule
+from experiments.harness.records.run_record import HISTORY
+from experiments.harness.training import runner
+from experiments.harness.training.runner import Interrupted, interruptible, train_runs
 
 SCHEDULE = Schedule(epochs=3, steps_per_epoch=4, batch_size=5, val_samples=6)
 

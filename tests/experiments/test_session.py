@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 from experiment_support import SMALL, FakeBackend, load, small
 
-from experiments.common import checkpoints, runner, session
-from experiments.common.results import NotWritten, Run
-from experiments.common.runner import Interrupted, train_runs
-from experiments.common.schedule import Schedule
-from experiments.common.session import Session, SessionOptions, Terminated
-from experiments.copy_task import CopyTaskConfig
+from experiments.copy_task.config import CopyTaskConfig
+from experiments.harness.method.schedule import Schedule
+from experiments.harness.records.results import NotWritten, Run
+from experiments.harness.saving import checkpoints, session
+from experiments.harness.saving.session import Session, SessionOptions, Terminated
+from experiments.harness.training import runner
+from experiments.harness.training.runner import Interrupted, train_runs
 
 SCHEDULE = Schedule(epochs=4, steps_per_epoch=6, batch_size=5, val_samples=6, chunk_steps=2)
 
@@ -208,7 +209,7 @@ def test_options_that_cannot_be(tmp_path, changes, message):
 
 
 def test_the_session_is_no_part_of_results(tmp_path, fake):
-    from experiments.common.results import write_results
+    from experiments.harness.records.results import write_results
 
     opened = open_session(tmp_path / "checkpoints")
     with opened:

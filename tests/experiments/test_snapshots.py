@@ -4,9 +4,16 @@ import json
 
 import numpy as np
 
-from experiments.common.records import HISTORY, MEASURED, Record
-from experiments.common.results import Run
-from experiments.common.snapshots import Snapshot, Snapshots, pack, pack_run, unpack, unpack_run
+from experiments.harness.records.results import Run
+from experiments.harness.records.run_record import HISTORY, MEASURED, Record
+from experiments.harness.saving.snapshots import (
+    Snapshot,
+    Snapshots,
+    pack,
+    pack_run,
+    unpack,
+    unpack_run,
+)
 
 
 def random_run(rng, seed):

@@ -6,8 +6,8 @@ import json
 import numpy as np
 import pytest
 
-from experiments.common.schedule import Schedule
-from experiments.common.stream_data import StreamData
+from experiments.harness.method.schedule import Schedule
+from experiments.harness.training.stream_data import StreamData
 from jaxrnn.text import CharacterTask, Text
 
 TASK = CharacterTask(Text("to be or not to be, " * 60), seq_len=5, streams=3)

@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from experiments.common import texts
+from experiments.harness.text import texts
 
 
 @pytest.mark.parametrize("name", ["simple", "numbers", "code", "english"])

@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from experiments.common.recipe import Recipe
-from experiments.common.schedule import Schedule
-from experiments.common.training_data import TrainingData
+from experiments.harness.method.recipe import Recipe
+from experiments.harness.method.schedule import Schedule
+from experiments.harness.training.training_data import TrainingData
 from jaxrnn.tasks import AddingTask
 
 RECIPE = Recipe(AddingTask(4), hidden=3)

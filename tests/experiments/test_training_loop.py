@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from experiment_support import FakeBackend
 
-from experiments.common.recipe import Recipe, load_backend
-from experiments.common.results import Run
-from experiments.common.schedule import Schedule
-from experiments.common.snapshots import pack, unpack
-from experiments.common.training_loop import TrainingLoop
+from experiments.harness.backends.backend import load_backend
+from experiments.harness.method.recipe import Recipe
+from experiments.harness.method.schedule import Schedule
+from experiments.harness.records.results import Run
+from experiments.harness.saving.snapshots import pack, unpack
+from experiments.harness.training.training_loop import TrainingLoop
 from jaxrnn.tasks import AddingTask
 from jaxrnn.text import CharacterTask, Text
 

@@ -5,7 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from experiments.common.recipe import Recipe, load_backend
+from experiments.harness.backends.backend import load_backend
+from experiments.harness.method.recipe import Recipe
 from jaxrnn.tasks import AddingTask
 from jaxrnn.text import CharacterTask, StreamBatch, Text
 

@@ -1,0 +1,216 @@
+"""The options of ``python -m experiments.adding_task``, and what they decide."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from experiments.harness.command import cli
+from experiments.harness.method.recipe import Recipe
+from experiments.harness.method.schedule import Schedule
+from jaxrnn.tasks import AddingTask
+
+METHODS: dict[str, dict[str, Any]] = {
+    "irnn": {"activation": "relu", "recurrent_init": "identity"},
+    "vanilla": {"activation": "tanh"},
+    "relu": {"activation": "relu"},
+    "relu_orthogonal": {"activation": "relu", "recurrent_init": "orthogonal"},
+    "qr": {"activation": "tanh", "recurrent_init": "orthogonal", "retraction": "qr"},
+}
+SGD = {"optimizer": "sgd", "lr": 1e-2}
+ADAM = {"optimizer": "adam", "lr": 1e-4, "clip_norm": 1.0}  # the defaults, too
+PRESETS: dict[str, dict[str, Any]] = {
+    # The budgets that were published for T = 150; --clip-norm 10 and 100 are the other two of SGD.
+    "sgd": {"preset": "sgd", **SGD, "clip_norm": 1.0, "epochs": 440},
+    "adam": {"preset": "adam", **ADAM, "epochs": 147},
+    "sweep": {"sweep": True, "seeds": 2},
+    "sweep_scale": {"sweep_scale": True, "epochs": 3, "seeds": 2},
+    "sweep_clip": {"sweep_clip": True, "seeds": 2},
+}
+SWEEPS: dict[str, list[dict[str, Any]]] = {
+    "sweep": [{"seq_len": length} for length in (150, 200, 300, 400)],
+    "sweep_scale": [
+        {"identity_scale": scale, **optimizer}
+        for optimizer in (SGD | {"clip_norm": 100.0}, ADAM)
+        for scale in (1.0, 0.1, 0.01)
+    ],
+    "sweep_clip": [*({**SGD, "clip_norm": clip} for clip in (1.0, 10.0, 100.0, 0.0)), ADAM],
+}
+# A chunk of steps has exploded when the median of its losses is so many times the baseline. Seen at
+# T = 150 in three seeds of each optimizer: at most 1.2 times where runs went on to learn, single
+# losses up to 4e11 times among them; from 2e4 to 3e25 times where they exploded.
+EXPLODED = 100.0
+MAX_RESTARTS = 10
+
+
+@dataclass(frozen=True)
+class AddingTaskConfig:
+    """Train the IRNN, and what it is compared with, on the adding problem."""
+
+    irnn: bool = False
+    """Train the IRNN alone."""
+    sweep: bool = False
+    """Train the IRNN at T = 150, 200, 300 and 400, from several seeds."""
+    sweep_scale: bool = False
+    """Train the IRNN from 1, 0.1 and 0.01 times the identity, by SGD and by Adam."""
+    sweep_clip: bool = False
+    """Train the IRNN by SGD with clipping at 1, 10, 100 and none, and by Adam."""
+    backend: Literal["jax", "torch", "both"] = "jax"
+    """Framework; both: JAX and PyTorch from the same weights."""
+    methods: tuple[Literal["irnn", "vanilla", "relu", "relu_orthogonal", "qr"], ...] = (
+        "irnn",
+        "vanilla",
+        "relu",
+        "relu_orthogonal",
+        "qr",
+    )
+    """Which methods to train, without --irnn and the sweeps."""
+    preset: Literal["sgd", "adam"] | None = None
+    """Published settings: SGD at 0.01 over 440 epochs, or Adam at 1e-4 over 147."""
+    seq_len: int = 150
+    """T, time steps."""
+    hidden: int = 100
+    """N, hidden units."""
+    identity_scale: float = 1.0
+    """The IRNN's W_hh starts as so many times I."""
+    input_std: float = 1e-3
+    """Standard deviation of the IRNN's input weights."""
+    optimizer: Literal["adam", "sgd"] = "adam"
+    """Optimizer."""
+    lr: float = 1e-4
+    """Its learning rate."""
+    clip_norm: float = 1.0
+    """Largest global gradient norm; 0: no clipping."""
+    epochs: int = 6
+    """Epochs, each once through the training set."""
+    train_samples: int = 100_000
+    """Sequences in the training set, which stays the same."""
+    val_samples: int = 1_000
+    """Sequences in the validation set, which every epoch ends with."""
+    test_samples: int = 10_000
+    """Sequences in the test set, which the run ends with."""
+    batch_size: int = 16
+    """B, sequences per step."""
+    project_every: int = 1
+    """Steps between projections of the method qr; 0: never."""
+    track_every: int = 500
+    """Steps between measurements of the spectral norm."""
+    on_divergence: Literal["restart", "stop"] = "restart"
+    """When a run explodes: go back to its last good state with half the learning rate, ten times
+    at most; or stop."""
+    devices: int | Literal["auto"] = "auto"
+    """JAX devices to share each batch; on a CPU, auto is one per core."""
+    seed: int = 0
+    """First seed."""
+    seeds: int = 1
+    """Number of seeds, counted from the first."""
+    out: Path | None = None
+    """Folder to write to; default: figures/adding_task, or a folder in it for other settings."""
+    session: cli.SessionField = cli.DEFAULT_SESSION
+
+    def __post_init__(self) -> None:
+        self._check_modes()
+        cli.check_distinct(self, "methods")
+        cli.check_counts(self, "seq_len", least=2)
+        cli.check_counts(self, "hidden", "epochs", "train_samples", "val_samples", "batch_size")
+        cli.check_counts(self, "track_every")
+        cli.check_counts(self, "seeds", most=cli.MAX_SEEDS)
+        cli.check_counts(self, "project_every", "seed", "test_samples", least=0)
+        cli.check_rates(self, "lr", "identity_scale", "input_std")
+        cli.check_rates(self, "clip_norm", zero=True)
+        cli.check_devices(self)
+        if self.devices != "auto" and self.backend == "torch":
+            raise ValueError("--devices is for --backend jax or both, not torch")
+        if self.batch_size > self.train_samples:
+            raise ValueError(
+                f"--batch-size must be at most --train-samples {self.train_samples}, "
+                f"got {self.batch_size}"
+            )
+        sizes = ("train_samples", "test_samples", "batch_size", "seq_len", "hidden", "seeds")
+        cli.check_memory(self, self._numbers_in_memory(), *sizes)
+
+    def _check_modes(self) -> None:
+        """ValueError where options do not go together, or would have no effect."""
+        flags = [cli.option(name) for name in self.modes]
+        if not flags:
+            return
+        if len(flags) > 1:
+            raise ValueError(f"only one of --irnn and the sweeps, got {' '.join(flags)}")
+        of_no_effect = {"methods"}
+        if not self.irnn:
+            of_no_effect |= {"preset", *(name for swept in self.sweep_settings for name in swept)}
+        for name in sorted(of_no_effect & cli.changed_fields(self, AddingTaskConfig())):
+            raise ValueError(f"{flags[0]} decides about {cli.option(name)} itself")
+
+    def _numbers_in_memory(self) -> int:
+        """The data of all seeds, one batch's states, W_hh and what Adam keeps of it."""
+        T = max(settings.get("seq_len", self.seq_len) for settings in self.sweep_settings)
+        samples = self.train_samples + self.val_samples + self.test_samples
+        states = max(self.batch_size, self.val_samples) * T * self.hidden
+        return states + self.seeds * (2 * samples * T + 4 * self.hidden**2)
+
+    @property
+    def backends(self) -> tuple[str, ...]:
+        """The backends asked for."""
+        return ("jax", "torch") if self.backend == "both" else (self.backend,)
+
+    @property
+    def modes(self) -> list[str]:
+        """--irnn or a sweep, where one is asked for; else methods are compared."""
+        return [name for name in ("irnn", *SWEEPS) if getattr(self, name)]
+
+    @property
+    def trained_methods(self) -> tuple[str, ...]:
+        """The IRNN alone, or the methods to compare."""
+        return ("irnn",) if self.modes else self.methods
+
+    @property
+    def sweep_settings(self) -> list[dict[str, Any]]:
+        """What the runs change of this configuration, one after the other."""
+        return next((SWEEPS[name] for name in self.modes if name in SWEEPS), [{}])
+
+    @property
+    def schedule(self) -> Schedule:
+        """Epochs, sizes and the policy on explosions."""
+        return Schedule(
+            self.epochs,
+            self.train_samples // self.batch_size,
+            self.batch_size,
+            self.val_samples,
+            self.train_samples,
+            self.test_samples,
+            max_loss=EXPLODED * AddingTask(self.seq_len).baseline,
+            max_restarts=MAX_RESTARTS if self.on_divergence == "restart" else 0,
+        )
+
+    def recipe(self, method: str, settings: dict[str, Any]) -> Recipe:
+        """How a method trains under this configuration, changed by some settings."""
+        fields = {
+            name: settings.get(name, getattr(self, name))
+            for name in ("seq_len", "identity_scale", "optimizer", "lr", "clip_norm")
+        }
+        is_projected = method == "qr" and self.project_every > 0
+        parts = {**METHODS[method], "retraction": "qr" if is_projected else None}
+        return Recipe(
+            task=AddingTask(fields.pop("seq_len")),
+            hidden=self.hidden,
+            input_std=self.input_std if method == "irnn" else None,
+            project_every=self.project_every or 1,
+            track_every=self.track_every,
+            devices=None if self.devices == "auto" else self.devices,
+            **parts,
+            **fields,
+        )
+
+    @property
+    def folder(self) -> Path:
+        """Where below figures/ these settings are written: only the defaults go to adding_task."""
+        presets = [name for name in (*self.modes, self.preset) if name in PRESETS]
+        values = {key: value for name in presets for key, value in PRESETS[name].items()}
+        changed = cli.changed_fields(self, AddingTaskConfig(**values, irnn=self.irnn))
+        parts = {
+            **{"sweep_length" if name == "sweep" else name: True for name in self.modes},
+            self.preset or "": self.preset is not None,
+            self.backend: self.backend != "jax",
+            "custom": bool(changed - {"backend", "devices"}),
+        }
+        return Path("adding_task", *(part for part, is_named in parts.items() if is_named))

@@ -1,0 +1,216 @@
+"""The character language model's settings: networks, comparisons, and every option."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from experiments.harness.command import cli
+from experiments.harness.method.recipe import Recipe, Weights
+from experiments.harness.method.schedule import Schedule
+from experiments.harness.records.results import Run
+from experiments.harness.text import texts
+from experiments.harness.text.language import Corpus, corpus, measure
+from jaxrnn.text import CharacterTask
+
+METHODS: dict[str, dict[str, Any]] = {
+    "vanilla": {},
+    "orthogonal": {"recurrent_init": "orthogonal"},
+    "qr": {"recurrent_init": "orthogonal", "retraction": "qr"},
+    "irnn": {"recurrent_init": "identity", "activation": "relu"},
+    "gru": {"cell": "gru"},
+    "lstm": {"cell": "lstm"},
+}
+COMPARISONS: dict[str, list[dict[str, Any]]] = {
+    "sizes": [
+        {"hidden": hidden, "seq_len": seq_len}
+        for hidden, seq_len in ((25, 15), (50, 25), (100, 35))
+    ],
+    "datasets": [{"dataset": name} for name in texts.DATASETS],
+    "cells": [{}],
+    "projection": [{"seq_len": seq_len} for seq_len in (10, 25, 50, 100, 200)],
+}
+PRESETS: dict[str, dict] = {
+    # The best of the cells, larger, with a longer reach.
+    "long": {"preset": "long", "methods": ("gru",), "hidden": 128, "seq_len": 64},
+    "sizes": {"compare": "sizes", "seeds": 3, "epochs": 5},
+    "datasets": {"compare": "datasets", "seeds": 2, "epochs": 5},
+    "cells": {"compare": "cells", "methods": tuple(METHODS), "seeds": 2, "epochs": 5},
+    "projection": {
+        "compare": "projection",
+        "methods": ("vanilla", "orthogonal", "qr"),
+        "seeds": 2,
+        "epochs": 5,
+    },
+}
+EVALUATED = 50  # sequences of a split to measure a loss on: 100,000 characters
+
+
+@dataclass(frozen=True)
+class CharLMConfig:
+    """Train recurrent networks to foretell the next character of a text."""
+
+    dataset: Literal["simple", "numbers", "code", "english", "shakespeare"] = "shakespeare"
+    """Text: generated sentences or counts, Python's sources or reference, or 38 plays."""
+    text_file: Path | None = None
+    """A file to learn instead, in UTF-8."""
+    backend: Literal["jax", "torch", "numpy", "both"] = "jax"
+    """Framework; numpy: from scratch; both: JAX and PyTorch from the same weights."""
+    methods: tuple[Literal["vanilla", "orthogonal", "qr", "irnn", "gru", "lstm"], ...] = (
+        "vanilla",
+    )
+    """Which networks to train."""
+    compare: Literal["sizes", "datasets", "cells", "projection"] | None = None
+    """A ready-made comparison: of N and T, of texts, of networks, or of projection and T."""
+    preset: Literal["long"] | None = None
+    """Other defaults: a larger GRU, which takes several times as long."""
+    seq_len: int = 35
+    """T, characters that a gradient reaches back."""
+    hidden: int = 100
+    """N, hidden units."""
+    batch_size: int = 32
+    """B, streams."""
+    epochs: int = 20
+    """Epochs, each ended by a validation."""
+    train_characters: int = 1_000_000
+    """Characters that an epoch reads, rounded down to whole batches."""
+    lr: float = 3e-3
+    """Adam's learning rate."""
+    clip_norm: float = 1.0
+    """Largest global gradient norm; 0: no clipping."""
+    project_every: int = 1
+    """Steps between projections of the method qr; 0: never."""
+    track_every: int = 100
+    """Steps between measurements of the spectral norm."""
+    sample: int = 0
+    """Characters of generated text to print."""
+    prompt: str = ""
+    """What generated text goes on from; empty: a new line."""
+    temperature: float = 1.0
+    """Of generated text; below 1, likely characters are favoured."""
+    load: Path | None = None
+    """A folder of checkpoints (--checkpoint-dir) to generate text from, without training."""
+    devices: int | Literal["auto"] = "auto"
+    """JAX devices to share each batch; on a CPU, auto is one per core."""
+    seed: int = 0
+    """First seed."""
+    seeds: int = 1
+    """Number of seeds, counted from the first."""
+    out: Path | None = None
+    """Folder to write to; default: figures/char_lm, or a folder in it for other settings."""
+    text_hash: Annotated[str, tyro.conf.Suppress] = ""
+    session: cli.SessionField = cli.DEFAULT_SESSION
+
+    def __post_init__(self) -> None:
+        cli.check_distinct(self, "methods")
+        cli.check_counts(self, "seq_len", "hidden", "batch_size", "epochs", "train_characters")
+        cli.check_counts(self, "track_every")
+        cli.check_counts(self, "seeds", most=cli.MAX_SEEDS)
+        cli.check_counts(self, "project_every", "seed", "sample", least=0)
+        cli.check_rates(self, "lr", "temperature")
+        cli.check_rates(self, "clip_norm", zero=True)
+        cli.check_devices(self)
+        if self.devices != "auto" and "jax" not in self.backends:
+            raise ValueError(f"--devices is for --backend jax or both, not {self.backend}")
+        if self.backend == "numpy" and {"gru", "lstm"} & set(self.methods):
+            raise ValueError("--backend numpy has no --methods gru or lstm")
+        self._check_modes()
+        states = self.batch_size * self.seq_len * self.hidden
+        sizes = ("batch_size", "seq_len", "hidden", "seeds")
+        cli.check_memory(self, states + 4 * self.seeds * self.hidden**2, *sizes)
+
+    def _check_modes(self) -> None:
+        """ValueError where options would have no effect."""
+        if self.text_file and self.compare == "datasets":
+            raise ValueError("--compare datasets decides about --text-file itself")
+        if self.load and not self.sample:
+            raise ValueError("--load needs --sample, the number of characters to generate")
+
+    @classmethod
+    def from_json(cls, fields: dict[str, Any]) -> "CharLMConfig":
+        """A configuration as results.json and checkpoints have it."""
+        path = fields["text_file"]
+        changed = {"methods": tuple(fields["methods"]), "text_file": path and Path(path)}
+        return cls(**{**fields, **changed})
+
+    @property
+    def backends(self) -> tuple[str, ...]:
+        """The backends asked for."""
+        return ("jax", "torch") if self.backend == "both" else (self.backend,)
+
+    @property
+    def swept(self) -> list[dict[str, Any]]:
+        """What the runs change of this configuration, one after the other."""
+        return COMPARISONS[self.compare] if self.compare else [{}]
+
+    def corpus(self, settings: dict[str, Any]) -> Corpus:
+        """The text of a run."""
+        return corpus(settings.get("dataset", self.dataset), self.text_file)
+
+    def check_text(self, settings: dict[str, Any]) -> None:
+        """ValueError unless a run's text is the one that this configuration was trained on."""
+        if self.corpus(settings).hash not in self.text_hash.split():
+            name = settings.get("dataset", self.text_file or self.dataset)
+            raise ValueError(f"the text {name} has changed since it was trained on")
+
+    def schedule(self, settings: dict[str, Any]) -> Schedule:
+        """Epochs and sizes."""
+        characters = self.batch_size * settings.get("seq_len", self.seq_len)
+        steps = max(1, self.train_characters // characters)
+        return Schedule(self.epochs, steps, self.batch_size, EVALUATED, test_samples=EVALUATED)
+
+    def recipe(self, method: str, settings: dict[str, Any]) -> Recipe:
+        """How a method trains under this configuration, changed by some settings.
+
+        Raises:
+          ValueError: a text that is too short.
+        """
+        parts = dict(METHODS[method])
+        if self.project_every == 0:
+            parts["retraction"] = None
+        text = self.corpus(settings).text
+        try:
+            task = CharacterTask(text, settings.get("seq_len", self.seq_len), self.batch_size)
+        except ValueError as error:
+            source = f"--text-file {self.text_file}" if self.text_file else "--dataset"
+            raise ValueError(f"{source} with --batch-size and --seq-len: {error}") from None
+        return Recipe(
+            task=task,
+            hidden=settings.get("hidden", self.hidden),
+            lr=self.lr,
+            clip_norm=self.clip_norm,
+            project_every=self.project_every or 1,
+            track_every=self.track_every,
+            devices=None if self.devices == "auto" else self.devices,
+            **parts,
+        )
+
+    def measure(
+        self, recipe: Recipe, settings: dict[str, Any]
+    ) -> Callable[[Run, Weights], dict[str, Any]]:
+        """What is measured when a run has been trained."""
+        return partial(
+            measure,
+            self.corpus(settings),
+            recipe,
+            prompt=self.prompt,
+            temperature=self.temperature,
+            length=self.sample,
+        )
+
+    @property
+    def folder(self) -> Path:
+        """Where below figures/ these settings are written: only the defaults go to char_lm."""
+        values = PRESETS.get(self.compare or self.preset or "", {})
+        of_no_effect = {"backend", "devices", "sample", "prompt", "load", "text_hash"}
+        changed = cli.changed_fields(self, CharLMConfig(**values)) - of_no_effect
+        parts = {
+            self.compare or "": self.compare is not None,
+            self.preset or "": self.preset is not None,
+            self.backend: self.backend != "jax",
+            "custom": bool(changed),
+        }
+        return Path("char_lm", *(part for part, is_named in parts.items() if is_named))

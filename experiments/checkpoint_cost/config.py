@@ -1,0 +1,19 @@
+"""The options of ``python -m experiments.checkpoint_cost``, and what they decide."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from experiments.harness.command import cli
+
+
+@dataclass(frozen=True)
+class CheckpointCostConfig:
+    """Time checkpoints against the training between them."""
+
+    chunks: int = 15
+    """Chunks of 500 steps, and checkpoints."""
+    out: Path | None = None
+    """Folder to write to; default: figures/checkpoint_cost."""
+
+    def __post_init__(self) -> None:
+        cli.check_counts(self, "chunks")

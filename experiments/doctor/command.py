@@ -1,0 +1,85 @@
+"""Measure, then write and print."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from experiments.doctor.config import DoctorConfig
+from experiments.doctor.examine import Examined, examine_checkpoint, examine_results
+from experiments.harness.command import cli
+from experiments.harness.records.results import NotWritten, plain, write_atomically
+from experiments.harness.running import report
+from experiments.harness.saving.session import saved_job
+from jaxrnn.diagnosis import (
+    how,
+)
+from jaxrnn.diagnosis.findings import conditions_of
+from jaxrnn.diagnosis.report import SHOWN_REMEDIES
+
+
+def print_findings(examined: Sequence[Examined]) -> None:
+    """A row for each condition of a run, with the numbers of the first seed that has it."""
+    table = Table(title="Findings", title_justify="left")
+    for heading in ("run", "condition", "likely cause", "first aid"):
+        table.add_column(heading)
+    rows: dict[tuple[str, str], list[tuple[int, str, tuple[str, ...]]]] = {}
+    for one in examined:
+        for found in one.findings:
+            row = one.seed, found.cause, found.first_aid[:SHOWN_REMEDIES]
+            rows.setdefault((one.name, found.condition), []).append(row)
+        if not one.findings:
+            row = one.seed, "; ".join(one.remarks), ()
+            rows.setdefault((one.name, "healthy"), []).append(row)
+    named: dict[str, None] = {}
+    for (name, condition), group in rows.items():
+        seeds = ", ".join(dict.fromkeys(str(seed) for seed, _, _ in group))
+        _, cause, aid = group[0]
+        table.add_row(escape(f"{name}, seed {seeds}"), condition, cause, "\n".join(aid))
+        named |= dict.fromkeys(aid)
+    report.console.print(table)
+    for remedy in named:
+        report.console.print(f"{remedy}: {how(remedy)}", markup=False)
+
+
+def as_json(examined: Sequence[Examined]) -> list[dict[str, Any]]:
+    """For machines: each run's conditions, findings, and all that was measured."""
+    return [
+        {
+            "run": one.name,
+            "seed": one.seed,
+            "conditions": list(conditions_of(one.findings)),
+            "findings": [plain(vars(finding)) for finding in one.findings],
+            "remarks": list(one.remarks),
+            "report": one.report.to_json() if one.report else None,
+        }
+        for one in examined
+    ]
+
+
+def execute(config: DoctorConfig) -> None:
+    """Examine, print, and write."""
+    if (config.results is None) == (config.checkpoint is None):
+        cli.fail("one of --results and --checkpoint is needed, and not both")
+    try:
+        if config.results is not None:
+            examined = examine_results(config.results)
+        else:
+            assert config.checkpoint is not None
+            saved = saved_job(config.checkpoint)
+            cli.require_backends(list(dict.fromkeys(["jax", saved.job["backend"]])), devices=1)
+            examined = examine_checkpoint(saved)
+    except ValueError as error:
+        # As the user calls them.
+        option = "--results" if config.results is not None else "--checkpoint"
+        cli.fail(f"{option}: {str(error).replace('--checkpoint-dir ', '')}")
+    print_findings(examined)
+    if config.json is not None:
+        text = json.dumps(as_json(examined), indent=1, allow_nan=False)
+        try:
+            write_atomically(config.json, lambda path: path.write_text(text + "\n"))
+        except NotWritten as error:
+            cli.fail(f"--json: {error}")
+        report.print_written(config.json.parent, [config.json.name])

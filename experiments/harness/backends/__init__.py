@@ -1,0 +1,1 @@
+"""Methods carried out by JAX, PyTorch and NumPy."""

@@ -1,0 +1,1 @@
+"""How a method trains, and for how long."""

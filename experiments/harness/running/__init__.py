@@ -1,0 +1,1 @@
+"""Jobs, processes, timing, and what a terminal shows of them."""

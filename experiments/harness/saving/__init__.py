@@ -1,0 +1,1 @@
+"""Checkpoints, event files, and the session that a command is."""

@@ -1,0 +1,1 @@
+"""The texts of language models, and what is measured of a model of them."""
