@@ -33,7 +33,7 @@ lint: .venv/test.stamp
 	@touch $@
 
 clean:
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .jax_cache
 
 # Every committed figure, one after the other; about five hours on two cores, half of them for the
 # published budget of SGD on the adding problem. They have to be idle for the benchmark.

@@ -1,7 +1,9 @@
 """Settings and fixtures that all tests share."""
 
+import hashlib
 import os
 import signal
+from pathlib import Path
 
 import hypothesis
 import jax
@@ -20,6 +22,15 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Two devices where there are two cores. They share what they can unless a test says otherwise.
 jax.config.update("jax_num_cpu_devices", min(2, os.cpu_count() or 1))
+
+# Most of the time of a test goes to XLA's compiler, and many compile the same. The key of an entry
+# knows the version of JAX, and nothing of what the processor can do.
+processor = Path("/proc/cpuinfo")
+flags = processor.read_text().partition("flags")[2].partition("\n")[0] if processor.exists() else ""
+cache = Path(__file__).parents[1] / ".jax_cache" / hashlib.sha256(flags.encode()).hexdigest()[:8]
+jax.config.update("jax_compilation_cache_dir", str(cache))
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 # Rank and dtype promotion stay at JAX's defaults: broadcasting a bias over leading dimensions is
 # how the library writes its equations, and Optax's Adam multiplies floats with an integer count.
