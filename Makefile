@@ -35,34 +35,9 @@ lint: .venv/test.stamp
 clean:
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .jax_cache
 
-# Every committed figure, one after the other; about five hours on two cores, half of them for the
-# published budget of SGD on the adding problem. They have to be idle for the benchmark.
+# Every committed figure, one after the other: about six hours on two cores, a third of them for the
+# published budget of SGD on the adding problem. They have to be idle for the benchmarks.
 figures: .venv/test.stamp
-	$(BIN)/python -m experiments.copy_task
-	$(BIN)/python -m experiments.copy_task --seeds 5
-	$(BIN)/python -m experiments.copy_task --backend both
-	$(BIN)/python -m experiments.copy_task --preset no_clipping
-	$(BIN)/python -m experiments.copy_task --preset copy_memory
-	$(BIN)/python -m experiments.adding_task --irnn
-	$(BIN)/python -m experiments.adding_task --irnn --backend torch
-	$(BIN)/python -m experiments.adding_task
-	$(BIN)/python -m experiments.adding_task --sweep
-	$(BIN)/python -m experiments.adding_task --sweep-scale
-	$(BIN)/python -m experiments.adding_task --sweep-clip
-	$(BIN)/python -m experiments.adding_task --irnn --preset sgd
-	$(BIN)/python -m experiments.char_lm
-	$(BIN)/python -m experiments.char_lm --compare sizes
-	$(BIN)/python -m experiments.char_lm --compare datasets
-	$(BIN)/python -m experiments.char_lm --compare cells
-	$(BIN)/python -m experiments.char_lm --compare projection
-	$(BIN)/python -m experiments.char_lm --preset long
-	$(BIN)/python -m experiments.gradient_analysis
-	$(BIN)/python -m experiments.remedies
-	$(BIN)/python -m experiments.doctor_calibration
-	$(BIN)/python -m experiments.doctor_calibration --train
-	$(BIN)/python -m experiments.retractions
-	$(BIN)/python -m experiments.gradient_spikes
-	$(BIN)/python -m experiments.benchmark
-	$(BIN)/python -m experiments.analysis_speed
-	$(BIN)/python -m experiments.checkpoint_cost
+	$(BIN)/python -m experiments.catalogue --lines | \
+		while read -r line; do $(BIN)/python -m experiments.$$line < /dev/null || exit 1; done
 	$(BIN)/python -m experiments.claims
