@@ -3,13 +3,20 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: copy test gpu lint figures clean
+.PHONY: copy test quick gpu lint figures clean
 
 copy: .venv/experiments.stamp
 	$(BIN)/python -m experiments.copy_task --backend jax
 
+# A process of pytest for each core, eight at most.
+PYTEST := $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist worksteal
+
 test: lint
-	$(BIN)/python -m pytest
+	$(PYTEST)
+
+# What to run while working: no slow tests, and no lint.
+quick: .venv/test.stamp
+	$(PYTEST) -m "not slow"
 
 # On a machine that brings its own Python, JAX and PyTorch: no .venv, no network. OUT=DIR is one
 # more folder to write to; PARTS='speed projection' runs some of it.

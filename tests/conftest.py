@@ -6,10 +6,28 @@ import signal
 from pathlib import Path
 
 import hypothesis
-import jax
-import jaxtyping
-import numpy as np
 import pytest
+
+CACHE = Path(__file__).parents[1] / ".jax_cache"
+
+
+def cache_of_this_machine() -> Path:
+    """Where compiled programs are kept: their keys know JAX's version, not the processor."""
+    processor = Path("/proc/cpuinfo")
+    text = processor.read_text() if processor.exists() else ""
+    flags = text.partition("flags")[2].partition("\n")[0]
+    return CACHE / hashlib.sha256(flags.encode()).hexdigest()[:8]
+
+
+# Most of the time of a test goes to XLA's compiler, and many compile the same. Workers and the
+# commands that tests start share what they have compiled. Read by JAX when it is imported.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache_of_this_machine()))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+
+import jax  # noqa: E402
+import jaxtyping  # noqa: E402
+import numpy as np  # noqa: E402
 
 # A new size means a new compilation, hence no deadline and few examples; the same ones every time,
 # so that a test that passed once does not fail for somebody else.
@@ -23,17 +41,18 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # Two devices where there are two cores. They share what they can unless a test says otherwise.
 jax.config.update("jax_num_cpu_devices", min(2, os.cpu_count() or 1))
 
-# Most of the time of a test goes to XLA's compiler, and many compile the same. The key of an entry
-# knows the version of JAX, and nothing of what the processor can do.
-processor = Path("/proc/cpuinfo")
-flags = processor.read_text().partition("flags")[2].partition("\n")[0] if processor.exists() else ""
-cache = Path(__file__).parents[1] / ".jax_cache" / hashlib.sha256(flags.encode()).hexdigest()[:8]
-jax.config.update("jax_compilation_cache_dir", str(cache))
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
-jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
-
 # Rank and dtype promotion stay at JAX's defaults: broadcasting a bias over leading dimensions is
 # how the library writes its equations, and Optax's Adam multiplies floats with an integer count.
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest first, so that workers end together; the others stay in their order."""
+
+    def minutes(item: pytest.Item) -> float:
+        marker = item.get_closest_marker("slow")
+        return marker.kwargs.get("minutes", 0.5) if marker else 0.0
+
+    items.sort(key=minutes, reverse=True)
 
 
 @pytest.fixture

@@ -52,11 +52,6 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(RowWriter(config))
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The slow tests first, so that workers end together."""
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
-
-
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Leave out what there is no time for."""
     until = item.config.getoption("until")

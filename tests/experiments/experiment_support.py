@@ -67,8 +67,18 @@ def words(text: str) -> str:
 
 
 @contextmanager
-def command(module: str, *arguments: str, cwd: Path, blocked: str = "") -> Iterator[Popen]:
-    """A process of ``python -m experiments.<module>`` in which ``blocked`` are not installed."""
+def command(
+    module: str, *arguments: str, cwd: Path, blocked: str = "", compiles: bool = False
+) -> Iterator[Popen]:
+    """A process of ``python -m experiments.<module>``.
+
+    Args:
+      module: of the experiment.
+      arguments: its options.
+      cwd: where it runs.
+      blocked: packages that are not installed there.
+      compiles: whether it has to compile all by itself, instead of looking into the tests' cache.
+    """
     hook = cwd.parent / f"{cwd.name}-hook"
     hook.mkdir(exist_ok=True)
     (hook / "sitecustomize.py").write_text(
@@ -81,6 +91,8 @@ def command(module: str, *arguments: str, cwd: Path, blocked: str = "") -> Itera
     )
     line = [sys.executable, "-u", "-m", f"experiments.{module}", *arguments]
     environment = {**os.environ, "PYTHONPATH": f"{hook}{os.pathsep}{ROOT}"}
+    if compiles:
+        environment.pop("JAX_COMPILATION_CACHE_DIR", None)
     with Popen(line, cwd=cwd, env=environment, text=True, stdout=PIPE, stderr=PIPE) as process:
         try:
             yield process

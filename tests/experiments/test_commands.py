@@ -58,8 +58,8 @@ def test_ctrl_c_keeps_the_epochs_that_ended(tmp_path, backend):
 
 @pytest.mark.slow
 def test_ctrl_c_while_jax_compiles_has_nothing_to_keep(tmp_path):
-    arguments = options(epochs=100_000)
-    with command("copy_task", *arguments, "--out", "out", cwd=tmp_path) as process:
+    arguments = [*options(epochs=100_000), "--out", "out"]
+    with command("copy_task", *arguments, cwd=tmp_path, compiles=True) as process:
         while not (tmp_path / "out").exists():  # made just before training begins
             assert process.poll() is None
             time.sleep(0.02)

@@ -64,7 +64,7 @@ def assert_same_results(first: Path, second: Path) -> None:
     assert results[0] == results[1]
 
 
-@pytest.mark.slow
+@pytest.mark.slow(minutes=4)
 def test_a_default_run_killed_twenty_times_ends_bit_for_bit_the_same(tmp_path, rng):
     """The copy task as `make copy` trains it: three methods, 60 chunks of 157 steps."""
     with command("copy_task", "--out", "whole", cwd=tmp_path) as process:
