@@ -8,8 +8,9 @@ from experiments.adding_task.figure import draw, label
 from experiments.harness.command import cli
 from experiments.harness.records.results import Run
 from experiments.harness.running import report
-from experiments.harness.running.jobs import Job, train_jobs
+from experiments.harness.running.jobs import train_jobs
 from experiments.harness.saving.session import Session
+from experiments.harness.training.runner import Job
 from jaxrnn.tasks import AddingTask
 
 COLUMNS = {  # of the table printed in the end

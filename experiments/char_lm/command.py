@@ -10,9 +10,10 @@ from experiments.harness.backends.backend import load_backend
 from experiments.harness.command import cli
 from experiments.harness.records.results import Run
 from experiments.harness.running import report
-from experiments.harness.running.jobs import Job, train_jobs
+from experiments.harness.running.jobs import train_jobs
 from experiments.harness.saving.session import Session, saved_job
 from experiments.harness.text.language import first_prompt, named
+from experiments.harness.training.runner import Job
 
 COLUMNS = {
     "test loss": "test_loss",

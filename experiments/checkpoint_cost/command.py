@@ -40,7 +40,7 @@ def measure_cost(backend: Backend, chunks: int, folder: Path) -> Run:
     loop = TrainingLoop(recipe, config.schedule, [run])
     train, save = [], []
     with Session("adding_task", config, [backend]) as session:
-        session.finished([run])
+        session.begin([run])
         loop.begin(library.make_trainer(recipe, [library.initial_weights(recipe, config.seed)]))
         for _ in track(range(chunks + 2), backend, console=report.console):
             advanced = seconds(loop.advance)

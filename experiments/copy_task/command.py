@@ -5,8 +5,9 @@ from experiments.copy_task.figure import draw
 from experiments.harness.command import cli
 from experiments.harness.records.results import Run
 from experiments.harness.running import report
-from experiments.harness.running.jobs import Job, train_jobs
+from experiments.harness.running.jobs import train_jobs
 from experiments.harness.saving.session import Session
+from experiments.harness.training.runner import Job
 
 WHY_THEY_PART = """\
 Both start from the same weights and see the same batches, and part by rounding alone. BPTT

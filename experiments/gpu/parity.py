@@ -17,7 +17,7 @@ from experiments.harness.backends.backend import load_backend
 from experiments.harness.method.recipe import Recipe
 from experiments.harness.method.schedule import Schedule
 from experiments.harness.records.results import ROOT, Run
-from experiments.harness.training.runner import train_runs
+from experiments.harness.training.runner import Job, train_runs
 from jaxrnn.tasks import CopyTask, Task
 from tests.parity_checks import rounding_bound, uniform_weights
 from tests.parity_support import JaxSide, Problem, TorchSide, running_on
@@ -58,7 +58,8 @@ def compare_curves(part: PartProcess) -> dict[str, Any]:
     with running_on(part.options.device, "float32"), torch.device("cuda" if part.on_gpu else "cpu"):
         for backend in ("jax", "torch"):
             settings = {"part": part.name, "task": "copy", "hidden": recipe.hidden}
-            (run,) = train_runs("qr", recipe, schedule, [0], backend, weights, settings)
+            job = Job("qr", "qr", recipe, schedule, settings)
+            (run,) = train_runs(job, [0], backend, weights=weights)
             run.steps = {}
             append_row(part.rows, run)
             curves[backend] = run

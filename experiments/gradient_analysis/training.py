@@ -15,9 +15,10 @@ from experiments.harness.method.recipe import Recipe, Weights
 from experiments.harness.method.schedule import Schedule
 from experiments.harness.records.panels import Series
 from experiments.harness.records.results import Run
-from experiments.harness.running.jobs import Job, train_jobs
+from experiments.harness.running.jobs import train_jobs
 from experiments.harness.saving.session import Session
 from experiments.harness.text.language import Corpus, measure
+from experiments.harness.training.runner import Job
 from jaxrnn.text import CharacterTask
 
 TRAINING, LENGTHS = "rnn_training_analysis", "sequence_length_analysis"

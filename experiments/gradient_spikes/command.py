@@ -11,8 +11,9 @@ from experiments.gradient_spikes.figure import draw
 from experiments.harness.command import cli
 from experiments.harness.records.results import Run
 from experiments.harness.running import report
-from experiments.harness.running.jobs import Job, train_jobs
+from experiments.harness.running.jobs import train_jobs
 from experiments.harness.saving.session import Session
+from experiments.harness.training.runner import Job
 
 
 def execute(config: GradientSpikesConfig) -> None:

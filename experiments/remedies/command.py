@@ -15,9 +15,9 @@ from experiments.harness.command import cli
 from experiments.harness.method.recipe import Recipe, Weights
 from experiments.harness.records.results import Run, plain
 from experiments.harness.running import report
-from experiments.harness.running.jobs import Job
 from experiments.harness.running.pool import train_in_processes
 from experiments.harness.saving.session import Session
+from experiments.harness.training.runner import Job
 from experiments.remedies.cases import QUICK, REMEDIES, Remedy, cases, treated
 from experiments.remedies.config import RemediesConfig
 from experiments.remedies.figure import cell_text, draw

@@ -1,6 +1,7 @@
 """Measure, then write and print."""
 
 import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -13,8 +14,9 @@ from experiments.harness.backends import jax_backend
 from experiments.harness.command import cli
 from experiments.harness.records.results import Run
 from experiments.harness.running import report
+from experiments.harness.running.jobs import train_jobs
 from experiments.harness.saving.session import Session
-from experiments.harness.training.runner import interruptible, train_runs
+from experiments.harness.training.runner import Job, interruptible
 from experiments.retractions.config import VARIANTS, RetractionsConfig
 from experiments.retractions.figure import draw
 from jaxrnn import convert
@@ -88,23 +90,12 @@ def compare_single_steps(config: RetractionsConfig) -> Run:
     return Run("qr", "jax", config.seed, settings, steps=steps, final={**final, **medians})
 
 
-def train_variants(config: RetractionsConfig, session: Session, runs: list[Run]) -> None:
-    """Train the copy task with each variant, adding to ``runs`` as they end."""
+def jobs(config: RetractionsConfig) -> Iterator[Job]:
+    """The copy task with each variant."""
     copy_task = config.copy_task
-    seeds = range(config.seed, config.seed + config.seeds)
     for name, changes in VARIANTS.items():
         recipe = dataclasses.replace(copy_task, **changes).recipe("qr")
-        settings = {"part": "training", **changes}
-        with report.progress(name, copy_task.schedule) as on_chunk:
-            runs += train_runs(
-                name,
-                recipe,
-                copy_task.schedule,
-                seeds,
-                settings=settings,
-                session=session,
-                on_chunk=on_chunk,
-            )
+        yield Job(name, name, recipe, copy_task.schedule, {"part": "training", **changes})
 
 
 def measure(config: RetractionsConfig, session: Session) -> list[Run]:
@@ -113,7 +104,8 @@ def measure(config: RetractionsConfig, session: Session) -> list[Run]:
     with interruptible(runs):
         runs += measure_accuracy(config)
         runs.append(compare_single_steps(config))
-        train_variants(config, session, runs)
+        seeds = range(config.seed, config.seed + config.seeds)
+        runs += train_jobs(jobs(config), ["jax"], seeds, session)
     return runs
 
 

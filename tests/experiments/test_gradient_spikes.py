@@ -1,11 +1,14 @@
 """The search for spikes: its settings, what it keeps after Ctrl-C, and one true small search."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from experiment_support import PNG, ctrl_c, load, words
 
 from experiments.copy_task.config import PRESETS, CopyTaskConfig
 from experiments.gradient_spikes import command as gradient_spikes
+from experiments.gradient_spikes import config, figure
 from experiments.gradient_spikes.command import execute
 from experiments.gradient_spikes.config import METHODS, SETTINGS, GradientSpikesConfig
 from experiments.harness.records.results import Run
@@ -13,12 +16,12 @@ from experiments.harness.running import jobs
 from experiments.harness.training.runner import Interrupted
 
 
-def train_nothing(method, recipe, schedule, seeds, backend, weights, settings, *rest):
+def train_nothing(job, seeds, backend, **more):
     """Stands for train_runs: the second seed has diverged before anything was measured."""
     finals = [{"grad_norm_max": 3.0, "spectral_norm_max": 2.0}, {"diverged_at_step": 0}]
     return [
-        Run(method, "jax", seed, dict(settings), final=final)
-        for seed, final in zip(seeds, finals, strict=False)
+        dataclasses.replace(run, final=final)
+        for run, final in zip(job.new_runs(seeds, backend), finals, strict=False)
     ]
 
 
@@ -65,9 +68,9 @@ def test_the_table_shows_the_largest_of_all_seeds(capsys):
 def test_ctrl_c_keeps_what_was_measured_and_under_which_setting(monkeypatch, tmp_path, position):
     calls = []
 
-    def interrupted_later(*arguments):
+    def interrupted_later(*arguments, **more):
         calls.append(arguments)
-        runs = train_nothing(*arguments)
+        runs = train_nothing(*arguments, **more)
         if len(calls) > position:
             raise Interrupted(runs)
         return runs
@@ -83,8 +86,10 @@ def test_ctrl_c_keeps_what_was_measured_and_under_which_setting(monkeypatch, tmp
 
 @pytest.mark.slow
 def test_a_small_search(monkeypatch, tmp_path):
-    monkeypatch.setattr(gradient_spikes, "SETTINGS", {"tiny": {"hidden": 8, "seq_len": 3}})
-    monkeypatch.setattr(gradient_spikes, "METHODS", ("vanilla", "qr"))
+    for module in (gradient_spikes, config, figure):
+        monkeypatch.setattr(module, "SETTINGS", {"tiny": {"hidden": 8, "seq_len": 3}})
+    for module in (gradient_spikes, figure):
+        monkeypatch.setattr(module, "METHODS", ("vanilla", "qr"))
     execute(GradientSpikesConfig(steps=20, seeds=1, out=tmp_path))
     for run in load(tmp_path)["runs"]:
         assert run["settings"]["setting"] == "tiny"

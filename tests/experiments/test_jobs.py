@@ -4,9 +4,10 @@ import pytest
 from experiment_support import FakeBackend, ctrl_c, small
 
 from experiments.harness.running import jobs as jobs_module
-from experiments.harness.running.jobs import Job, train_jobs
+from experiments.harness.running.jobs import train_jobs
 from experiments.harness.saving.session import Session
 from experiments.harness.training import runner
+from experiments.harness.training.runner import Job
 
 
 @pytest.fixture

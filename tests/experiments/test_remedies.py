@@ -9,7 +9,7 @@ from experiment_support import PNG, load
 from experiments.harness.method.schedule import Schedule
 from experiments.harness.records.results import Run, plain
 from experiments.harness.saving.session import SessionOptions
-from experiments.harness.training.runner import train_runs
+from experiments.harness.training.runner import Job, train_runs
 from experiments.remedies import command as remedies
 from experiments.remedies.cases import REMEDIES, Case, Remedy, cases, treated
 from experiments.remedies.command import execute, jobs, short
@@ -145,6 +145,6 @@ def test_a_remedy_of_nothing_changes_nothing():
 def test_the_history_of_an_untreated_case_names_its_symptom(symptom):
     case = cases()[symptom]
     recipe, task = replace(case.recipe, devices=1), case.recipe.task
-    (run,) = train_runs(symptom, recipe, case.schedule, [0])
+    (run,) = train_runs(Job(symptom, symptom, recipe, case.schedule), [0])
     assert symptom in [one.condition for one in read_history(plain(asdict(run)), task.baseline)]
     assert run.final["val_loss"] > case.solved * task.baseline

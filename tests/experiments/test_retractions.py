@@ -8,6 +8,7 @@ from experiment_support import PNG, ctrl_c, load, small
 import torch_ref
 from experiments.harness.backends import jax_backend, torch_backend
 from experiments.harness.records.results import Run
+from experiments.harness.running import jobs
 from experiments.harness.training.runner import Interrupted
 from experiments.retractions import command as retractions
 from experiments.retractions.command import execute
@@ -103,19 +104,20 @@ def parts(monkeypatch, interrupted=None):
         steps = {"step": np.arange(3)} | {name: np.ones(3) for name in names}
         return Run("qr", "jax", 0, {"part": "single steps"}, steps=steps)
 
-    def train_runs(name, recipe, schedule, seeds, settings, session, on_chunk):
-        runs = [Run(name, "jax", seed, dict(settings)) for seed in seeds]
-        recipes[name] = recipe
+    def train_runs(job, seeds, backend, **more):
+        runs = job.new_runs(seeds, backend)
+        recipes[job.method] = job.recipe
         for run in runs:
             run.history = {"epoch": [], "val_loss": []}
             run.steps = {"step": np.arange(0), "spectral_norm": np.arange(0.0)}
-        if name == interrupted:
+        if job.method == interrupted:
             raise Interrupted(runs)
         return runs
 
     recipes = {}
-    for function in (measure_accuracy, compare_single_steps, train_runs):
+    for function in (measure_accuracy, compare_single_steps):
         monkeypatch.setattr(retractions, function.__name__, function)
+    monkeypatch.setattr(jobs, "train_runs", train_runs)
     return recipes
 
 

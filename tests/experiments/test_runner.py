@@ -8,7 +8,7 @@ from experiments.harness.backends.backend import load_backend
 from experiments.harness.method.schedule import Schedule
 from experiments.harness.records.run_record import HISTORY
 from experiments.harness.training import runner
-from experiments.harness.training.runner import Interrupted, interruptible, train_runs
+from experiments.harness.training.runner import Interrupted, Job, interruptible, train_runs
 
 SCHEDULE = Schedule(epochs=3, steps_per_epoch=4, batch_size=5, val_samples=6)
 
@@ -22,7 +22,8 @@ def fake(monkeypatch):
         monkeypatch.setattr(runner, "load_backend", lambda name: trainer)
         recipe = small().recipe(method)
         on_chunk = on_chunk or (lambda progress: None)
-        return train_runs(method, recipe, schedule, seeds, backend, on_chunk=on_chunk), trainer
+        job = Job(method, method, recipe, schedule)
+        return train_runs(job, seeds, backend, on_chunk=on_chunk), trainer
 
     return train
 
@@ -183,10 +184,11 @@ def test_several_seeds_are_as_many_single_runs(backend):
     weights = [load_backend(backend).initial_weights(recipe, seed) for seed in (0, 1, 2)]
     weights[1]["W_hh"] = 1e30 * weights[1]["W_hh"]
     schedule = Schedule(epochs=2, steps_per_epoch=6, batch_size=16, val_samples=20)
-    together = train_runs("qr", recipe, schedule, (0, 1, 2), backend, weights)
+    job = Job("qr", "qr", recipe, schedule)
+    together = train_runs(job, (0, 1, 2), backend, weights=weights)
     assert [run.status for run in together] == ["completed", "diverged", "completed"]
     assert together[1].final["diverged_at_step"] == 0
-    (alone,) = train_runs("qr", recipe, schedule, (2,), backend, weights[2:])
+    (alone,) = train_runs(job, (2,), backend, weights=weights[2:])
     # 12 projected steps: XLA may sum in another order inside a loop over seeds, and float32
     # rounding (6e-8) grows no faster than the steps and the 7 time steps in them: 84 · 6e-8 < 1e-5.
     for name in ("train_loss", "val_loss", "spectral_norm"):

@@ -13,7 +13,7 @@ from experiments.harness.records.results import NotWritten, Run
 from experiments.harness.saving import checkpoints, session
 from experiments.harness.saving.session import Session, SessionOptions, Terminated
 from experiments.harness.training import runner
-from experiments.harness.training.runner import Interrupted, train_runs
+from experiments.harness.training.runner import Interrupted, Job, train_runs
 
 SCHEDULE = Schedule(epochs=4, steps_per_epoch=6, batch_size=5, val_samples=6, chunk_steps=2)
 
@@ -37,9 +37,8 @@ def open_session(folder, config=None, experiment="copy_task", **changes):
 
 
 def train(session, method="qr", on_chunk=lambda progress: None):
-    return train_runs(
-        method, small().recipe("qr"), SCHEDULE, [3], "torch", session=session, on_chunk=on_chunk
-    )
+    job = Job(method, method, small().recipe("qr"), SCHEDULE)
+    return train_runs(job, [3], "torch", session=session, on_chunk=on_chunk)
 
 
 def number_of(folder):
@@ -184,16 +183,16 @@ def test_a_job_is_known_by_all_that_it_is(tmp_path, fake):
         train(opened)
     with open_session(tmp_path, resume=True) as opened:
         same = Run("qr", "torch", 3)
-        assert opened.finished([same]) is not None
+        assert opened.recall([same]) is not None
         for other in (
             Run("vanilla", "torch", 3),
             Run("qr", "jax", 3),
             Run("qr", "torch", 4),
             Run("qr", "torch", 3, {"lr": 1.0}),
         ):
-            assert opened.finished([other]) is None
-            assert opened.unfinished() is None
-        assert opened.finished([same, Run("qr", "torch", 4)]) is None
+            assert opened.recall([other]) is None
+            assert opened.begin([other]) is None
+        assert opened.recall([same, Run("qr", "torch", 4)]) is None
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,8 @@ from experiments.harness.backends.backend import load_backend
 from experiments.harness.backends.cores import available_cores
 from experiments.harness.records.results import Run
 from experiments.harness.running import report
-from experiments.harness.running.jobs import Job
 from experiments.harness.saving.session import Session
-from experiments.harness.training.runner import interruptible, train_runs
+from experiments.harness.training.runner import Job, interruptible, train_runs
 
 
 def train_in_processes(
@@ -41,7 +40,7 @@ def train_in_processes(
 
     with interruptible(runs):
         for i, job in enumerate(jobs):
-            done = session.finished(_untrained(job, seeds))
+            done = session.recall(job.new_runs(seeds, "jax"))
             if done is not None:
                 add(i, done)
         left = [(i, job, seeds) for i, job in enumerate(jobs) if i not in by_job]
@@ -54,13 +53,8 @@ def train_in_processes(
             ended = pool.imap_unordered(_train, left)
             for i, trained in track(ended, title, len(left), console=report.console):
                 add(i, trained)
-                session.finished(trained)  # names the job that is then saved as ended
-                session.finish(trained, [])
+                session.end(trained, [])
     return runs
-
-
-def _untrained(job: Job, seeds: Sequence[int]) -> list[Run]:
-    return [Run(job.method, "jax", seed, dict(job.settings)) for seed in seeds]
 
 
 def _start(queue: "SimpleQueue[int]") -> None:
@@ -74,11 +68,4 @@ def _start(queue: "SimpleQueue[int]") -> None:
 
 def _train(work: tuple[int, Job, Sequence[int]]) -> tuple[int, list[Run]]:
     i, job, seeds = work
-    return i, train_runs(
-        job.method,
-        job.recipe,
-        job.schedule,
-        seeds,
-        settings=job.settings,
-        measure=job.measure,
-    )
+    return i, train_runs(job, seeds)

@@ -159,19 +159,17 @@ class Session:
     def _stop(self, number: int) -> None:
         raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
 
-    def finished(self, runs: Sequence[Run]) -> list[Run] | None:
-        """The runs of the job that begins, as they were when it ended; None if it has not."""
-        self._job = {
-            "method": runs[0].method,
-            "backend": runs[0].backend,
-            "settings": plain(runs[0].settings),
-            "seeds": [run.seed for run in runs],
-        }
-        return next((done for job, done in self._done if job == self._job), None)
+    def recall(self, runs: Sequence[Run]) -> list[Run] | None:
+        """The runs of a job that an earlier process has ended; None if none has.
 
-    def unfinished(self) -> list[Snapshots] | None:
-        """The snapshots of the job that begins; None if it was not in training."""
-        self._is_training = True
+        Args:
+          runs: the job's, as they are before they are trained.
+        """
+        return next((done for job, done in self._done if job == _identity(runs)), None)
+
+    def begin(self, runs: Sequence[Run]) -> list[Snapshots] | None:
+        """Note that a job begins to train; the snapshots to go on from, None if there are none."""
+        self._job, self._is_training = _identity(runs), True
         return self._snapshots if self._job == self._resumed_job else None
 
     def after_chunk(
@@ -197,13 +195,13 @@ class Session:
         if number:
             self._stop(number)
 
-    def finish(self, runs: Sequence[Run], snapshots: Sequence[Snapshots]) -> None:
-        """Note the runs of the job, which has ended; the checkpoint keeps its last weights.
+    def end(self, runs: Sequence[Run], snapshots: Sequence[Snapshots]) -> None:
+        """Note the runs of a job that has ended; the checkpoint keeps its last weights.
 
         Raises:
           NotWritten, KeyboardInterrupt: as ``after_chunk``.
         """
-        self._is_training = False
+        self._job, self._is_training = _identity(runs), False
         self._done.append((self._job, list(runs)))
         self._save(snapshots)
         if self._signal:
@@ -273,3 +271,13 @@ class Session:
         settings = plain(settings_of(self.config))
         settings.pop("out", None)
         return settings
+
+
+def _identity(runs: Sequence[Run]) -> dict[str, Any]:
+    """What tells a job from the others of its command."""
+    return {
+        "method": runs[0].method,
+        "backend": runs[0].backend,
+        "settings": plain(runs[0].settings),
+        "seeds": [run.seed for run in runs],
+    }

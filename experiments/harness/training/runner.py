@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 from experiments.harness.backends.backend import load_backend
@@ -37,49 +38,67 @@ def interruptible(runs: list[Run]) -> Iterator[None]:
         raise Interrupted(runs, cause) from None
 
 
+@dataclass(frozen=True)
+class Job:
+    """A method to train.
+
+    Attributes:
+      name: what it is called as it runs.
+      method: the runs' name.
+      recipe: what to train.
+      schedule: for how long.
+      settings: of the runs, what differs from the experiment's configuration.
+      measure: called with every completed run and its weights; the result joins ``run.final``.
+    """
+
+    name: str
+    method: str
+    recipe: Recipe
+    schedule: Schedule
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    measure: Callable[[Run, Weights], dict[str, Any]] | None = None
+
+    def new_runs(self, seeds: Sequence[int], backend: str) -> list[Run]:
+        """Its runs before they are trained, one for each seed."""
+        return [Run(self.method, backend, seed, dict(self.settings)) for seed in seeds]
+
+
 def train_runs(
-    method: str,
-    recipe: Recipe,
-    schedule: Schedule,
+    job: Job,
     seeds: Sequence[int],
     backend: str = "jax",
+    *,
     weights: Sequence[Weights] | None = None,
-    settings: Mapping[str, Any] | None = None,
     session: Session | None = None,
     on_chunk: Callable[[Sequence[Progress]], Any] = lambda progress: None,
-    measure: Callable[[Run, Weights], dict[str, Any]] | None = None,
 ) -> list[Run]:
-    """Train one method from each seed and return its runs.
+    """Train a job from each seed and return its runs.
 
     A seed fixes the initial weights and, apart from them, the data: every method and both backends
     train on the same batches.
 
     Args:
-      method: the runs' name.
-      recipe: what to train.
-      schedule: for how long.
+      job: what to train.
       seeds: one run each.
       backend: "jax", "torch" or "numpy".
       weights: initial weights of each seed; default: fresh ones by the backend's initialisers.
-      settings: of the runs, what differs from the experiment's configuration.
-      session: saves checkpoints, and knows what an earlier process had trained already.
+      session: saves checkpoints, and recalls what an earlier process has trained.
       on_chunk: called after each chunk of steps with the progress of each seed it trained.
-      measure: called with every completed run and its weights; the result joins ``run.final``.
 
     Raises:
       Interrupted: Ctrl-C, SIGTERM or a checkpoint not written; carries the runs so far.
     """
     session = session or Session.without_options()
-    runs = [Run(method, backend, seed, dict(settings or {})) for seed in seeds]
-    finished = session.finished(runs)
-    if finished is not None:
-        return finished
-    loop = TrainingLoop(recipe, schedule, runs)
+    runs = job.new_runs(seeds, backend)
+    ended = session.recall(runs)
+    if ended is not None:
+        return ended
+    loop = TrainingLoop(job.recipe, job.schedule, runs)
     try:
         library = load_backend(backend)
         if weights is None:
-            weights = [library.initial_weights(recipe, seed) for seed in seeds]
-        loop.begin(library.make_trainer(recipe, weights), session.unfinished())
+            weights = [library.initial_weights(job.recipe, seed) for seed in seeds]
+        loop.begin(library.make_trainer(job.recipe, weights), session.begin(runs))
         while loop.is_unfinished:
             progress = loop.advance()
             on_chunk(progress)
@@ -88,10 +107,10 @@ def train_runs(
     except (KeyboardInterrupt, NotWritten) as cause:
         raise Interrupted(loop.finish(is_interrupted=True), cause) from None
     runs = loop.finish()
-    if measure is not None:
+    if job.measure is not None:
         for run, (latest, _) in zip(runs, loop.snapshots, strict=True):
             if run.status == "completed":
-                run.final |= measure(run, library.weights_of(recipe, latest.state))
+                run.final |= job.measure(run, library.weights_of(job.recipe, latest.state))
     with interruptible(runs):
-        session.finish(runs, loop.snapshots)
+        session.end(runs, loop.snapshots)
     return runs
