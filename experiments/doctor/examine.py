@@ -11,6 +11,7 @@ import numpy as np
 
 from experiments.doctor.trained import recipe_of
 from experiments.harness.backends.backend import load_backend
+from experiments.harness.method.randomness import generator
 from experiments.harness.method.recipe import Recipe, Weights
 from experiments.harness.records.results import plain
 from experiments.harness.saving.session import SavedJob
@@ -115,7 +116,7 @@ def examine_network(
     import jaxrnn
 
     task = recipe.task
-    rng = np.random.default_rng([seed, 4])  # 0 to 3 are those of training
+    rng = generator(seed, "examination")
     inputs, targets = task.sample(rng, SEQUENCES)
 
     def squared_error(outputs: jax.Array, targets: jax.Array) -> jax.Array:

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from experiments.harness.backends import jax_backend
 from experiments.harness.command import cli
+from experiments.harness.method.randomness import generator
 from experiments.harness.records.results import Run
 from experiments.harness.running import report
 from experiments.harness.running.jobs import train_jobs
@@ -74,7 +75,7 @@ def compare_single_steps(config: RetractionsConfig) -> Run:
 
     params = convert.from_weights(weights)
     schedule = config.copy_task.schedule
-    rng = np.random.default_rng([config.seed, 0])
+    rng = generator(config.seed, "training")
     batches = recipe.task.sample(rng, 4 * schedule.steps_per_epoch, schedule.batch_size)
     _, measured = jax.jit(lambda state, xs: jax.lax.scan(step, state, xs))(
         (params, optimizer.init(params)), tuple(batches)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from experiments.harness.method.randomness import generator
 from experiments.harness.method.recipe import Recipe, State, TrainingBatch, Weights
 from jaxrnn import numpy_rnn
 from jaxrnn.tasks import Batch
@@ -26,7 +27,7 @@ class Measurements(NamedTuple):
 
 def initial_weights(recipe: Recipe, seed: int) -> Weights:
     """Fresh weights in the letters of the equations."""
-    rng = np.random.default_rng([seed, 2])  # 0 and 1 are the data's
+    rng = generator(seed, "numpy weights")
     N = recipe.hidden
     weights = numpy_rnn.initial_weights(rng, recipe.task.num_inputs, N, recipe.task.num_outputs)
     if recipe.recurrent_init == "orthogonal":

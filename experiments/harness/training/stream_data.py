@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
+from experiments.harness.method.randomness import generator
 from experiments.harness.method.schedule import Schedule
 from jaxrnn.tasks import Batch
 from jaxrnn.text import CharacterTask, StreamBatch
@@ -30,7 +29,7 @@ class StreamData:
         if schedule.test_samples:
             self.test = _first(task.sequences("test"), schedule.test_samples)
         # Seeds read the same text from different places.
-        first = int(np.random.default_rng(seed).integers(10**6)) * task.seq_len
+        first = int(generator(seed, "place").integers(10**6)) * task.seq_len
         self.rewind({"epoch": 1, "character": first})
 
     def rewind(self, position: Mapping[str, Any]) -> None:

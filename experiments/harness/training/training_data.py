@@ -6,8 +6,7 @@ Where sequences start short and grow, each length has a fixed training set of it
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
+from experiments.harness.method.randomness import generator
 from experiments.harness.method.recipe import Recipe
 from experiments.harness.method.schedule import Schedule
 from jaxrnn.tasks import Batch, Task, length_of
@@ -27,7 +26,7 @@ class TrainingData:
     def __init__(self, recipe: Recipe, schedule: Schedule, seed: int) -> None:
         sample = recipe.task.sample
         self._task, self._schedule, self._seed = recipe.task, schedule, seed
-        self._rng = np.random.default_rng([seed, 0])
+        self._rng = generator(seed, "training")
         self._number = 0
         self._training_set: Batch | None = None
         self.known: Batch | None = None
@@ -35,10 +34,10 @@ class TrainingData:
             self._training_set = self._whole_set = sample(self._rng, schedule.training_set)
             self._length = length_of(recipe.task)
             self.known = Batch(*(array[: schedule.val_samples] for array in self._training_set))
-        self.validation = sample(np.random.default_rng([seed, 1]), schedule.val_samples)
+        self.validation = sample(generator(seed, "validation"), schedule.val_samples)
         self.test: Batch | None = None
         if schedule.test_samples:
-            self.test = sample(np.random.default_rng([seed, 3]), schedule.test_samples)
+            self.test = sample(generator(seed, "test"), schedule.test_samples)
         self.next_epoch()
 
     def rewind(self, position: Mapping[str, Any]) -> None:
@@ -66,7 +65,7 @@ class TrainingData:
         if length == length_of(self._task):
             self._training_set = self._whole_set
         elif length != self._length:
-            rng = np.random.default_rng([self._seed, 4, length])
+            rng = generator(self._seed, "shorter training", length)
             self._training_set = task.sample(rng, self._schedule.training_set)
         self._length = length
 
