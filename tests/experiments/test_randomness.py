@@ -1,4 +1,4 @@
-"""One generator for each purpose: the numbers that committed results came from, and no two alike."""
+"""A generator for each purpose: those that the committed results came from, and no two alike."""
 
 import itertools
 
