@@ -3,6 +3,7 @@
 python -m experiments.adding_task.figure figures/adding_task/irnn      redraws it without training
 """
 
+import itertools
 import json
 import sys
 from collections.abc import Mapping
@@ -33,11 +34,12 @@ def draw(results: dict, out: Path) -> list[str]:
     for run in runs:
         groups.setdefault(label(run["method"], run["settings"], config), []).append(run)
     looks = figures.looks(runs)
-    for (name, group), color in zip(groups.items(), figures.PALETTE, strict=False):
+    styles = zip(groups.items(), figures.PALETTE, itertools.cycle(figures.DASHES), strict=False)
+    for (name, group), color, dashes in styles:
         for backend, look in looks.items():
             found = figures.select(group, backend=backend)
             text = f"{name} ({backend})" if len(looks) > 1 else name
-            line = {"color": color, "label": text, **look}
+            line = {"color": color, "label": text, "linestyle": dashes, **look}
             figures.draw_lines(loss, found, "history", "epoch", "val_loss", **line)
             figures.draw_lines(grad_norm, found, "history", "epoch", "grad_norm_max", **line)
             figures.draw_lines(spectral_norm, found, "history", "epoch", "spectral_norm", **line)

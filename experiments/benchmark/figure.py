@@ -9,9 +9,17 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.patches import Patch
 
 from experiments.harness.records import figures
 
+COLORS = {
+    "PyTorch": figures.PALETTE[0],
+    "Flax": figures.PALETTE[5],
+    "jaxrnn": figures.PALETTE[2],
+    "floor": figures.PALETTE[7],
+}
+SHARES = (-0.1, 0.0, 0.1, 1.0)  # ticks
 AXES = {"T": "time steps T", "N": "hidden units N", "B": "batch size B"}
 
 
@@ -37,9 +45,12 @@ def _draw_bars(steps: list[dict], projection: list[dict], path: Path) -> None:
     panel = axes[1, 1]
     if projection:
         _bars(panel, [run for run in projection if run["method"] != "never"], "cost")
-        panel.set(
-            title="copy: what projecting adds", xlabel="share of a step without", xscale="log"
-        )
+        panel.axvline(0.0, color="0.35", linestyle="--", linewidth=1.2)
+        panel.set(title="copy: what projecting adds", xlabel="share of a step without")
+        panel.set_xscale("symlog", linthresh=0.1)  # quartiles may lie below zero
+        panel.set_xticks(SHARES, [f"{share:.0%}" for share in SHARES])
+    handles = [Patch(color=color, label=name) for name, color in COLORS.items()]
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
     figures.save(figure, path)
 
 
@@ -64,20 +75,21 @@ def _bars(panel: Axes, runs: list[dict], name: str) -> None:
 
 
 def _color(run: dict) -> str:
-    """PyTorch's, jaxrnn's, or that of what is compared with them."""
+    """That of whose loop it is."""
     if run["backend"] == "torch":
-        return figures.PALETTE[0]
-    is_ours = run["method"] not in ("flax nn.RNN", "flax nn.RNN, all devices", "floor")
-    return figures.PALETTE[2] if is_ours else figures.PALETTE[5]
+        return COLORS["PyTorch"]
+    if run["method"] == "floor":
+        return COLORS["floor"]
+    return COLORS["Flax" if run["method"].startswith("flax") else "jaxrnn"]
 
 
 def _draw_scaling(runs: list[dict], path: Path) -> None:
     found = figures.by_setting(runs, "axis")
-    figure, axes = figures.panels(2, len(found), "How time and memory grow")
-    axes = axes.reshape(2, len(found))
+    figure, axes = figures.panels(len(found), 2, "How time and memory grow")
+    axes = axes.reshape(len(found), 2)
     methods = dict.fromkeys(run["method"] for run in runs)
     colors = dict(zip(methods, figures.PALETTE, strict=False))
-    for (time_panel, memory_panel), (axis, group) in zip(axes.T, found.items(), strict=True):
+    for (time_panel, memory_panel), (axis, group) in zip(axes, found.items(), strict=True):
         values = group[0]["history"][axis]
         for run in group:
             history, final = run["history"], run["final"]

@@ -1,4 +1,4 @@
-"""The evidence of networks whose illness is known, with the lines that diagnose draws between them.
+"""The evidence of networks whose condition is known, and the lines that diagnose draws.
 
 python -m experiments.doctor_calibration.figure figures/doctor      redraws it without measuring
 """
@@ -31,7 +31,7 @@ TITLES = {"calibration": "calibration", "held_out": "held out"}
 def draw(results: dict, out: Path) -> list[str]:
     """Write the figure into ``out``; return its name."""
     sets = figures.by_setting(results["runs"], "set")
-    figure, axes = figures.panels(len(sets), 2, "What diagnose sees of networks of known illness")
+    figure, axes = figures.panels(len(sets), 2, "What diagnose sees of networks of known condition")
     grid = np.atleast_2d(axes)
     for (memory, shares), (name, runs) in zip(grid, sets.items(), strict=True):
         right = np.mean([run["final"]["right"] for run in runs])
@@ -44,13 +44,13 @@ def draw(results: dict, out: Path) -> list[str]:
 
 
 def _draw_memory(axes: Axes, runs: list[dict]) -> None:
-    limits = Thresholds()
+    limits, rng = Thresholds(), np.random.default_rng(0)
     for label, group in figures.by_setting(runs, "label").items():
         # The layer that is furthest from keeping what it is given.
         x = [_extreme(run["final"]["memory_left"]) for run in group]
         y = [_number(run["final"]["early_share"]) for run in group]
         axes.plot(
-            np.clip(x, LEAST, MOST),
+            _spread(np.clip(x, LEAST, MOST), rng),
             np.clip(y, 1e-9, 10),
             linestyle="",
             label=label.replace("_", " "),
@@ -63,7 +63,7 @@ def _draw_memory(axes: Axes, runs: list[dict]) -> None:
     axes.set(
         xscale="log",
         yscale="log",
-        xlabel="left of a signal, T steps back",
+        xlabel=f"left of a signal, T steps back (at the edge: {LEAST:g} or less)",
         ylabel="share of early inputs",
     )
 
@@ -77,6 +77,11 @@ def _draw_shares(axes: Axes, runs: list[dict]) -> None:
     axes.axvline(limits.saturated, color="0.35", linestyle="--", linewidth=1.2)
     axes.axhline(limits.dead_units, color="0.35", linestyle="--", linewidth=1.2)
     axes.set(xlabel="saturated share (0 without tanh)", ylabel="dead share")
+
+
+def _spread(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """What lies at the left edge drawn beside each other, in front of it."""
+    return np.where(values <= LEAST, LEAST * 10 ** rng.uniform(-1.5, 0, len(values)), values)
 
 
 def _number(value: float | None) -> float:

@@ -21,7 +21,12 @@ from experiments.harness.records.panels import panels_of
 
 Panel = dict[str, dict[str, list]]
 DASHED = {"unigram baseline": "--", "bigram baseline": ":"}
-PREDICTED = {"fitted": "-", "ln(σ_max · mean φ')": ":", "ln(ρ · mean φ')": "--"}
+# Rates of decay: their name in results.json → their mark, and what they come from.
+RATES = {
+    "fitted": ("o", "fitted to the gradients"),
+    "ln(ρ · mean φ')": ("d", "ln(ρ · mean φ'), spectral radius"),
+    "ln(σ_max · mean φ')": ("x", "ln(σ_max · mean φ'), largest singular value"),
+}
 # A rate that SGD stands with clipping alone: at half of it gradient norms stay below two, and at
 # twice it a clipping norm of one is too large.
 SGD_LR = 2.0
@@ -42,15 +47,18 @@ def draw(results: dict, out: Path) -> list[str]:
     return names
 
 
-def lines(axes: Axes, panel: Panel, labelled: bool = True, **labels: Any) -> None:
-    """One line a series, with the spread over seeds."""
-    colors = cycle(figures.PALETTE)
+def lines(
+    axes: Axes, panel: Panel, labelled: bool = True, dashed: bool = False, **labels: Any
+) -> None:
+    """One line a series, with the spread over seeds; ``dashed`` where some lie on others."""
+    colors, dashes = cycle(figures.PALETTE), cycle(figures.DASHES if dashed else "-")
     for name, points in panel.items():
         if name in DASHED:
             axes.plot(points["x"], points["y"], DASHED[name], color="0.35", label=name)
             continue
         color = next(colors)
-        axes.plot(points["x"], points["y"], color=color, label=name if labelled else None)
+        line = {"color": color, "linestyle": next(dashes), "label": name if labelled else None}
+        axes.plot(points["x"], points["y"], **line)
         if "low" in points:
             low, high = points["low"], points["high"]
             axes.fill_between(points["x"], low, high, color=color, alpha=0.2, linewidth=0)
@@ -108,18 +116,7 @@ def draw_flow(axes: np.ndarray, panels: dict[str, Panel]) -> None:
         beside: Any = {"textcoords": "offset points", "xytext": (-5, 3), "ha": "right"}
         axes[0, 0].annotate(name, end, fontsize=9, color=shade, **beside)
     axes[0, 0].set(title="Vanilla, four lengths", xlabel="time step t", ylabel=norm, yscale="log")
-    for (name, points), color in zip(panels["start"].items(), figures.PALETTE, strict=False):
-        x, y = np.array(points["x"]), np.array(points["y"])
-        rates = dict(zip(panels["rates"][name]["x"], panels["rates"][name]["y"], strict=True))
-        axes[0, 1].plot(x, y, "o", color=color, markersize=5)
-        for rate, style in PREDICTED.items():
-            middle = len(x) // 2
-            line = np.exp(np.log(y[middle]) + rates[rate] * (x - x[middle]))
-            axes[0, 1].plot(x, line, style, color=color, linewidth=1.5)
-    for rate, style in PREDICTED.items():
-        axes[0, 1].plot([], [], style, color="0.35", linewidth=1.5, label=f"rate: {rate}")
-    axes[0, 1].set(title="At the start of a sequence", xlabel="length T", ylabel="‖∂L/∂h_0‖")
-    axes[0, 1].set_yscale("log")
+    draw_rates(axes[0, 1], panels["rates"])
     lines(
         axes[1, 0],
         panels["spectrum"],
@@ -138,21 +135,38 @@ def draw_flow(axes: np.ndarray, panels: dict[str, Panel]) -> None:
     )
 
 
+def draw_rates(axes: Axes, panel: Panel) -> None:
+    """A row a network: what ln ‖∂L/∂h_0‖ changes by per step, and two predictions of it."""
+    for row, (points, color) in enumerate(zip(panel.values(), figures.PALETTE, strict=False)):
+        rates = dict(zip(points["x"], points["y"], strict=True))
+        for name, (marker, _) in RATES.items():
+            axes.plot(rates[name], row, marker, color=color, markersize=9, markeredgewidth=2)
+    for marker, name in RATES.values():
+        axes.plot([], [], marker, color="0.35", markersize=8, markeredgewidth=2, label=name)
+    axes.axvline(0.0, color="0.35", linestyle="--", linewidth=1.2)
+    axes.set(title="Rate of decay", xlabel="change of ln ‖∂L/∂h_0‖ per step of T")
+    axes.set_yticks(range(len(panel)), list(panel))
+    axes.set_ylim(len(panel) - 0.5, -0.5)
+
+
 def draw_inits(axes: np.ndarray, panels: dict[str, Panel]) -> None:
     """By how W_hh begins."""
     lines(
         axes[0, 0],
         panels["flow"],
         labelled=False,
+        dashed=True,
         title="The way back",
         xlabel="steps back from the loss",
         ylabel="‖∂L/∂h_t‖",
         yscale="log",
     )
     axes[0, 0].set_ylim(1e-12, 1e8)
-    bars(axes[0, 1], panels["mean"], title="Mean of ‖∂L/∂h_t‖ over t", xscale="log")
-    bars(axes[1, 0], panels["variance"], title="Its variance over t", xscale="log")
-    bars(axes[1, 1], panels["rate"], title="Decay rate, per step")
+    bars(axes[0, 1], panels["mean"], title="Mean over t", xlabel="‖∂L/∂h_t‖", xscale="log")
+    bars(
+        axes[1, 0], panels["variance"], title="Variance over t", xlabel="of ‖∂L/∂h_t‖", xscale="log"
+    )
+    bars(axes[1, 1], panels["rate"], title="Decay rate", xlabel="−ln of the factor per step")
     axes[1, 1].axvspan(0.08, 0.1, color="0.6", alpha=0.4, linewidth=0)
     axes[0, 1].axvspan(0.01, 0.1, color="0.6", alpha=0.4, linewidth=0, label="said to be healthy")
 

@@ -11,6 +11,7 @@ from experiments.remedies.outcomes import UNTREATED, VERDICTS, Outcome, best_fir
 
 COLORS = dict(zip(VERDICTS, ("#009E73", "#56B4E9", "#EEEEEE", "#D55E00"), strict=True))
 LARGEST = 9.99  # baselines; what is above is written as more
+BEYOND = "ten baselines, more, or diverged"
 SHOWN = 8  # remedies of each symptom in the second figure
 
 
@@ -87,11 +88,13 @@ def draw_cases(found: dict[str, dict[str, Outcome]], path: Path) -> None:
             linewidth=1.2,
             label="cured below",
         )
-        panel.set(title=symptom.replace("_", " "), xlabel="loss / baseline (10: more, or diverged)")
+        panel.set(title=symptom.replace("_", " "), xlabel="loss / baseline")
         low, high = panel.get_xlim()
         panel.set_xscale("log" if low < 0.1 * high else "linear")
+        if any(np.any(~(by_remedy[name].losses <= LARGEST)) for name in names):
+            panel.axvline(LARGEST, color="#D55E00", linewidth=1.2, linestyle=":", label=BEYOND)
         panel.set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
         panel.tick_params(axis="y", labelsize=9)
         panel.invert_yaxis()
-    figures.legend_below(figure, axes.flat[0])
+    figures.legend_below(figure, *axes.flat)
     figures.save(figure, path)

@@ -14,6 +14,7 @@ from matplotlib import pyplot as plt
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogFormatterSciNotation, LogLocator, NullFormatter
 
 from experiments.harness.records.results import write_atomically
 
@@ -42,6 +43,9 @@ LOOKS: dict[str, dict[str, Any]] = {
     "jax": {"linewidth": 5.0, "alpha": 0.4},
     "torch": {"linewidth": 1.8, "linestyle": (0, (3, 2))},
 }
+# Lines that lie on each other, but whose dashes leave room for those below: by their order.
+DASHES: tuple[Any, ...] = ("-", (0, (7, 3)), (0, (4, 4)), (0, (1.2, 2.4)), (0, (5, 2, 1, 2)))
+FEW_DECADES = 30  # a logarithmic axis that spans less has plain numbers at 1, 2 and 5
 
 
 def panels(rows: int, columns: int, title: str) -> tuple[Figure, np.ndarray]:
@@ -65,8 +69,20 @@ def legend_below(figure: Figure, *sources: Axes) -> None:
 
 def save(figure: Figure, path: Path) -> None:
     """Write a PNG atomically, without the date or versions that would change its bytes."""
+    for axes in figure.axes:
+        _write_plain_numbers(axes)
     write_atomically(path, lambda name: figure.savefig(name, metadata={"Software": None}))
     plt.close(figure)
+
+
+def _write_plain_numbers(axes: Axes) -> None:
+    """0.2 and 0.5 instead of 2 × 10⁻¹ and 5 × 10⁻¹, on logarithmic axes of a decade or so."""
+    for axis, (low, high) in ((axes.xaxis, axes.get_xlim()), (axes.yaxis, axes.get_ylim())):
+        is_stock = isinstance(axis.get_major_formatter(), LogFormatterSciNotation)
+        if axis.get_scale() == "log" and is_stock and high < FEW_DECADES * low:
+            axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            axis.set_minor_formatter(NullFormatter())
 
 
 def draw_lines(
@@ -95,6 +111,8 @@ def draw_lines(
     xs, stacked = all_xs[kept], stacked[:, kept]
     marker = "o" if len(xs) == 1 else None
     axes.plot(xs, np.nanmean(stacked, axis=0), color=color, label=label, marker=marker, **style)
+    if len(xs) == 1:  # or the axis would run from 0.945 to 1.055
+        axes.set_xlim(xs[0] - 1, xs[0] + 1)
     if len(curves) > 1:
         low, high = np.nanmin(stacked, axis=0), np.nanmax(stacked, axis=0)
         axes.fill_between(xs, low, high, color=color, alpha=0.2, linewidth=0)
