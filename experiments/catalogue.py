@@ -116,7 +116,7 @@ EXPERIMENTS = (
     Experiment(
         "benchmark",
         "how fast is a training step, and what does projecting cost?",
-        (Command("", "benchmark", 10, "against PyTorch and Flax; on idle cores"),),
+        (Command("", "benchmark", 10, "on idle cores; --parts steps --rounds 3: two minutes"),),
     ),
     Experiment(
         "analysis_speed",

@@ -23,6 +23,17 @@ from experiments.retractions.figure import draw
 from jaxrnn import convert
 from jaxrnn.orthogonal import RETRACTIONS
 
+# What is measured of single steps, in words.
+SINGLE_STEPS = {
+    "qr_to_polar_median": "median distance from QR's matrix to the nearest orthogonal one",
+    "qr_distance_median": "median distance by which QR moves W_hh",
+    "polar_distance_median": "the same for polar",
+    "qr_unsigned_distance_median": "the same for QR without signs",
+    "qr_sign_changes": "times that det Q changed its sign, QR",
+    "polar_sign_changes": "the same for polar",
+    "qr_unsigned_sign_changes": "the same for QR without signs",
+}
+
 
 def measure_accuracy(config: RetractionsConfig) -> list[Run]:
     """Orthogonality error (float32, largest of all matrices) against the condition number.
@@ -137,7 +148,8 @@ def print_tables(config: RetractionsConfig, runs: list[Run]) -> None:
     report.console.print(table)
     for run in runs:
         if run.settings["part"] == "single steps":
-            for name, value in run.final.items():
-                report.console.print(f"{name}: {value:.4g}")
+            for name, words in SINGLE_STEPS.items():
+                if name in run.final:
+                    report.console.print(f"{words}: {run.final[name]:.4g}")
     trained = [run for run in runs if run.settings["part"] == "training"]
     report.print_table("Copy task", trained, config.copy_task.task.baseline)

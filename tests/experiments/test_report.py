@@ -1,5 +1,8 @@
 """What a run says: plain lines off a terminal, a table, and the paths written."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +10,7 @@ import pytest
 from experiment_support import load, words
 
 from experiments.harness.method.schedule import Schedule
-from experiments.harness.records.results import NotWritten, Run
+from experiments.harness.records.results import ROOT, NotWritten, Run
 from experiments.harness.records.run_record import Progress
 from experiments.harness.running import report
 from experiments.harness.saving.session import Session
@@ -121,3 +124,18 @@ def test_ctrl_c_writes_what_was_measured_or_nothing(tmp_path, runs, said):
 
 def test_the_table_is_shown_even_where_nothing_can_be_written(tmp_path):
     assert measure_and_write(tmp_path / "gone", lambda: [trained()]) == [1, NotWritten]
+
+
+@pytest.mark.parametrize(("columns", "width"), [({"COLUMNS": "77"}, 77), ({}, report.WIDTH)])
+def test_a_pipe_is_as_wide_as_columns_says(columns, width):
+    program = "from experiments.harness.running.report import console; print(console.width)"
+    environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
+    process = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env=environment | columns,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert process.stdout == f"{width}\n"

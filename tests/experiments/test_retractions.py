@@ -55,6 +55,7 @@ def test_single_steps():
     config = RetractionsConfig()
     run = retractions.compare_single_steps(config)
     assert run.settings == {"part": "single steps"}
+    assert run.final.keys() == retractions.SINGLE_STEPS.keys()  # all of them are printed
     assert len(run.steps["step"]) == 16  # four epochs of four steps
     # The polar factor is the nearest orthogonal matrix; QR without signs is none near at all.
     assert (run.steps["polar_distance"] <= run.steps["qr_distance"] * (1 + 1e-5)).all()

@@ -1,5 +1,6 @@
 """What a run says: a live bar on a terminal, plain lines elsewhere, and a table at the end."""
 
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,8 +19,11 @@ from experiments.harness.records.run_record import Progress
 from experiments.harness.saving.session import SIGNALS, Session
 from experiments.harness.training.runner import Interrupted
 
-# A pipe or a log file has no width of its own; the table needs this one.
-console = Console(highlight=False, width=None if sys.stdout.isatty() else 130)
+# A pipe or a log file has no width, and the table needs this one, unless COLUMNS says another.
+WIDTH = 130
+console = Console(
+    highlight=False, width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else WIDTH
+)
 
 COLUMNS = {
     "val loss": "val_loss",
