@@ -35,8 +35,8 @@ SWEEPS: dict[str, list[dict[str, Any]]] = {
     ],
     "sweep_clip": [*({**SGD, "clip_norm": clip} for clip in (1.0, 10.0, 100.0, 0.0)), ADAM],
 }
-# A chunk of steps has exploded when the median of its losses is so many times the baseline. Seen at
-# T = 150 in three seeds of each optimizer: at most 1.2 times where runs went on to learn, single
+# A chunk of steps has exploded when the median of its losses is this multiple of the baseline. At
+# T = 150, seen in three seeds of each optimizer: at most 1.2 times where runs went on to learn, single
 # losses up to 4e11 times among them; from 2e4 to 3e25 times where they exploded.
 EXPLODED = 100.0
 MAX_RESTARTS = 10
@@ -71,7 +71,7 @@ class AddingTaskConfig:
     hidden: int = 100
     """N, hidden units."""
     identity_scale: float = 1.0
-    """The IRNN's W_hh starts as so many times I."""
+    """The IRNN's W_hh starts as this multiple of I."""
     input_std: float = 1e-3
     """Standard deviation of the IRNN's input weights."""
     optimizer: Literal["adam", "sgd"] = "adam"

@@ -51,7 +51,7 @@ EVALUATED = 50  # sequences of a split to measure a loss on: 100,000 characters
 
 @dataclass(frozen=True)
 class CharLMConfig:
-    """Train recurrent networks to foretell the next character of a text."""
+    """Train recurrent networks to predict the next character of a text."""
 
     dataset: Literal["simple", "numbers", "code", "english", "shakespeare"] = "shakespeare"
     """Text: generated sentences or counts, Python's sources or reference, or 38 plays."""

@@ -40,7 +40,7 @@ def is_right(network: Network, conditions: tuple[str, ...]) -> bool:
 
 
 def diagnosed(network: Network) -> Report:
-    """The report on a batch of its own task."""
+    """The report on a batch of the network's task."""
     inputs, classes = network.batch(network.rng, BATCH)
     return diagnose(network.model, network.variables(), (inputs, classes), loss_fn)
 

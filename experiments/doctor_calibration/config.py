@@ -9,7 +9,7 @@ from experiments.harness.command import cli
 
 @dataclass(frozen=True)
 class DoctorCalibrationConfig:
-    """Diagnose networks whose illness is known."""
+    """Diagnose networks whose condition is known."""
 
     sets: tuple[Literal["calibration", "held_out"], ...] = ("calibration", "held_out")
     """Which networks."""

@@ -3,7 +3,7 @@
     make gpu        or        python -m experiments.gpu [--parts ...] [--out DIR]
 
     parts.py          the parts, in their order, with their limits
-    conductor.py      runs each part as a process of its own, and keeps its rows
+    conductor.py      runs each part as a separate process, and keeps its rows
     machine.py        what the machine has: devices, driver, packages
     part_process.py   the other side: how a part's process is started, and where its rows go
     parity.py, speed.py, projection.py, variants.py, jax_tests.py      the parts

@@ -2,7 +2,7 @@
 
     python -m experiments.gpu.machine      prints it as one line of JSON
 
-The command asks a process of its own, so that it holds no memory of the GPU itself.
+The command asks a separate process, so that it holds no memory of the GPU itself.
 """
 
 import importlib.util

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Part:
-    """A part, which runs as a process of its own.
+    """A part, which runs as a separate process.
 
     Attributes:
       name: in the command line and in results.json.

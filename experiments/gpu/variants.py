@@ -29,7 +29,7 @@ ROUNDS = 5
 
 @contextmanager
 def unrolled(steps: int) -> Iterator[None]:
-    """So many time steps in one iteration, of what is traced in this block."""
+    """Unroll the loops over time that are traced in this block."""
     before = bptt.UNROLL
     bptt.UNROLL = steps
     try:

@@ -31,7 +31,7 @@ from jaxrnn.text import CharacterTask
 
 
 def measure(config: GradientAnalysisConfig, session: Session) -> list[Run]:
-    """All series of the five figures; Interrupted carries those that are finished."""
+    """All series of the five figures; Interrupted carries the finished ones."""
     runs: list[Run] = []
     with interruptible(runs):
         for series in analyses(config, session):

@@ -58,7 +58,7 @@ class Backend(Protocol):
         temperature: float,
         seed: int,
     ) -> np.ndarray:
-        """So many tokens, one drawn after the other, after those of a prompt."""
+        """Tokens that continue a prompt, ``length`` of them, drawn one by one."""
 
 
 def load_backend(name: str) -> ModuleType:

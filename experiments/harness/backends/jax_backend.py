@@ -21,7 +21,7 @@ from jaxrnn.tasks import Batch
 
 
 def start(devices: int | None = None) -> None:
-    """Start JAX, on a CPU with so many devices; None: with one for each core.
+    """Start JAX, on a CPU with this many devices; None: one for each core.
 
     More than there are cores would wait for each other. A JAX that has started keeps what it has.
 
@@ -233,7 +233,7 @@ def sample(
     temperature: float,
     seed: int,
 ) -> np.ndarray:
-    """So many tokens, one drawn after the other, after those of a prompt."""
+    """Tokens that continue a prompt, ``length`` of them, drawn one by one."""
     variables = {"params": jaxrnn.convert.from_weights(weights)}
     key = jax.random.key(seed)
     drawn = jaxrnn.sample(build_model(recipe), variables, key, prompt, length, temperature)

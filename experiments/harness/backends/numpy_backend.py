@@ -176,7 +176,7 @@ def sample(
     temperature: float,
     seed: int,
 ) -> np.ndarray:
-    """So many tokens, one drawn after the other, after those of a prompt."""
+    """Tokens that continue a prompt, ``length`` of them, drawn one by one."""
     rng = np.random.default_rng(seed)
     tokens = numpy_rnn.sample(weights, rng, length, prompt, temperature, recipe.activation)
     return np.array(tokens)

@@ -215,7 +215,7 @@ def sample(
     temperature: float,
     seed: int,
 ) -> np.ndarray:
-    """So many tokens, one drawn after the other, after those of a prompt."""
+    """Tokens that continue a prompt, ``length`` of them, drawn one by one."""
     model = build_model(recipe)
     torch_ref.convert.load_weights(model, weights)
     generator = torch.Generator().manual_seed(seed)

@@ -73,7 +73,7 @@ def parse(
             given = early.parse_known_args(list(arguments))[0]
         except argparse.ArgumentError:
             given = argparse.Namespace(preset=None, compare=None)  # tyro says what is wrong
-        # A preset may also be a flag of its own.
+        # A preset may also be a flag.
         flags = {argument.replace("_", "-") for argument in arguments}
         chosen = [
             name
@@ -163,7 +163,7 @@ def check_rates(config: Any, *names: str, zero: bool = False) -> None:
 
 
 def check_memory(config: Any, numbers: int, *names: str) -> None:
-    """ValueError if so many numbers of four bytes could not fit in this machine's memory.
+    """ValueError if ``numbers`` numbers of four bytes could not fit in this machine's memory.
 
     Args:
       config: what the message quotes the named fields of.

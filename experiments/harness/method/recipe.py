@@ -11,7 +11,7 @@ from jaxrnn.text import CharacterTask, StreamBatch
 
 Weights = dict[str, np.ndarray]
 TrainingBatch = Batch | StreamBatch
-State = dict[str, np.ndarray]  # a trainer's, under names of its own
+State = dict[str, np.ndarray]  # of a trainer, which names the entries
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Recipe:
       skip: k of a connection from h_{t-k} into h_t; None: there is none.
       bptt_steps: k of truncated BPTT inside a sequence; None: it is not truncated.
       recurrent_init: the initialiser of W_hh, by name; everything else is drawn from ±1/√N.
-      identity_scale: W_hh starts as so many times I, where recurrent_init is "identity".
+      identity_scale: W_hh starts as this multiple of I, where recurrent_init is "identity".
       input_std: W_xh ~ N(0, input_std²) instead, and all biases 0.
       optimizer: by name; see jaxrnn.optimizers.
       lr, recurrent_lr: its rate, and that of W_hh where it differs.

@@ -1,6 +1,6 @@
 """The batches of one seed, epoch by epoch: fresh samples, or a fixed training set reordered.
 
-Where sequences start short and grow, each length has a fixed training set of its own.
+Where sequences start short and grow, each length has its own fixed training set.
 """
 
 from collections.abc import Mapping
