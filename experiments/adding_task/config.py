@@ -36,8 +36,8 @@ SWEEPS: dict[str, list[dict[str, Any]]] = {
     "sweep_clip": [*({**SGD, "clip_norm": clip} for clip in (1.0, 10.0, 100.0, 0.0)), ADAM],
 }
 # A chunk of steps has exploded when the median of its losses is this multiple of the baseline. At
-# T = 150, seen in three seeds of each optimizer: at most 1.2 times where runs went on to learn, single
-# losses up to 4e11 times among them; from 2e4 to 3e25 times where they exploded.
+# T = 150, in three seeds of each optimizer, it was 1.2 times at most where runs went on to learn,
+# with single losses up to 4e11 times; and from 2e4 to 3e25 times where they exploded.
 EXPLODED = 100.0
 MAX_RESTARTS = 10
 
