@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.harness.records.evidence import Row, load
+from experiments.harness.records.evidence import Loader, Row, load
 from experiments.remedies.cases import Case, Symptom, cases
 from experiments.remedies.figure import cell_text
 from experiments.remedies.outcomes import UNTREATED, VERDICTS, Outcome, outcomes
@@ -40,7 +40,7 @@ def words(names: list[str]) -> str:
     return ", ".join(name.replace("_", " ").replace("+", " with ") for name in names) or "none"
 
 
-def claim_9() -> Row:
+def claim_9(load: Loader = load) -> Row:
     """First aid: which helps, on which symptom, by how much?"""
     found = outcomes(load("remedies"))
     measured, verdicts = [], []

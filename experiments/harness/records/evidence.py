@@ -1,6 +1,7 @@
 """What the committed results.json files say, in the words of a table."""
 
 import json
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import numpy as np
 from experiments.harness.records.results import ROOT
 
 Row = tuple[str, str, str, str]  # claim, command, measured, verdict
+Loader = Callable[[str], dict[str, Any]]  # a folder below figures/ → its results
 
 
 def load(folder: str) -> dict[str, Any]:
@@ -15,21 +17,34 @@ def load(folder: str) -> dict[str, Any]:
     return json.loads((ROOT / "figures" / folder / "results.json").read_text())
 
 
+def mean(runs: list[dict], quantity: str) -> float:
+    """Of a final quantity over runs."""
+    return float(np.mean([run["final"][quantity] for run in runs]))
+
+
+def greatest(runs: list[dict], quantity: str) -> float:
+    """The largest of a final quantity over runs."""
+    return max(run["final"][quantity] for run in runs)
+
+
 def spread(runs: list[dict], quantity: str, digits: int = 3) -> str:
     """Mean ± standard deviation of a final quantity over runs."""
-    values = np.array([run["final"][quantity] for run in runs])
-    return f"{values.mean():.{digits}f} ± {values.std():.{digits}f}"
+    return plus_minus([run["final"][quantity] for run in runs], digits)
 
 
-def last_epochs(runs: list[dict], quantity: str, epochs: int, digits: int) -> str:
-    """Mean over the last epochs, ± the standard deviation of that over runs."""
-    values = np.array([np.mean(run["history"][quantity][-epochs:]) for run in runs])
-    return f"{values.mean():.{digits}f} ± {values.std():.{digits}f}"
+def plus_minus(values: Sequence[float] | np.ndarray, digits: int) -> str:
+    """Mean ± standard deviation."""
+    return f"{np.mean(values):.{digits}f} ± {np.std(values):.{digits}f}"
+
+
+def last_epochs(runs: list[dict], quantity: str, epochs: int) -> np.ndarray:
+    """Each run's mean over its last epochs."""
+    return np.array([np.mean(run["history"][quantity][-epochs:]) for run in runs])
 
 
 def largest(runs: list[dict], quantity: str) -> str:
-    """The largest of a final quantity over runs."""
-    return f"{max(run['final'][quantity] for run in runs):,.3g}"
+    """The largest of a final quantity over runs, in words."""
+    return f"{greatest(runs, quantity):,.3g}"
 
 
 def table(headings: list[str], rows: list[list[str]]) -> str:
