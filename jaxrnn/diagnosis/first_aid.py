@@ -20,45 +20,104 @@ class Aid(NamedTuple):
     remedies: tuple[str, ...]
 
 
-# Name → how to do it here. optax, nn (flax.linen) and names of jaxrnn as they are.
-REMEDIES: dict[str, str] = {
-    "gru": "SequenceModel(nn.GRUCell(N), C)",
-    "lstm": "SequenceModel(nn.OptimizedLSTMCell(N), C)",
-    "skip": "SkipCell(cell, steps=k): h_{t-k} goes into h_t",
-    "leaky": "LeakyCell(cell, rate=1/k): units that forget over k steps",
-    "relu": 'VanillaCell(N, "relu")',
-    "leaky_relu": 'VanillaCell(N, "leaky_relu")',
-    "modrelu": 'VanillaCell(N, "modrelu")',
-    "identity_init": "recurrent_kernel_init=initializers.identity()",
-    "scaled_identity_init": "recurrent_kernel_init=initializers.identity(0.5)",
-    "orthogonal_init": "recurrent_kernel_init=initializers.orthogonal()",
-    "henaff_init": "recurrent_kernel_init=initializers.henaff()",
-    "small_inputs": "kernel_init=initializers.normal(0.001)",
-    "scaled_inputs": "inputs of mean 0 and variance 1, by the training data's own",
-    "clip_norm": "optax.clip_by_global_norm(1.0) first in the chain",
-    "clip_norm_5": "optax.clip_by_global_norm(5.0) first in the chain",
-    "clip_value": "optax.clip(0.01) first in the chain",
-    "clip_adaptive": "optax.adaptive_grad_clip(0.01) first in the chain",
-    "lower_rate": "a learning rate ten times lower",
-    "higher_rate": "a learning rate ten times higher",
-    "warm_up": "optax.warmup_cosine_decay_schedule(0.0, lr, K // 10, K) over all K steps",
-    "adam": "optax.adam(1e-3)",
-    "sgd": "optax.sgd(0.1)",
-    "momentum": "optax.sgd(lr, momentum=0.9), at 0.1 in place of Adam",
-    "rmsprop": "optax.rmsprop(1e-3)",
-    "truncated_bptt": "TruncatedCell(cell, steps=k): gradients over k steps at most",
-    "longer_bptt": "TruncatedCell with more steps, or without it",
-    "growing_length": "train on short sequences first, then on longer ones",
-    "projection": "project_recurrent() last in the chain, from an orthogonal W_hh",
-    "gru_projected": "nn.GRUCell with project_recurrent() last in the chain: every gate's W_hh",
-    "lstm_projected": "nn.OptimizedLSTMCell with project_recurrent() last in the chain",
-    "irnn": 'VanillaCell(N, "relu", kernel_init=initializers.normal(0.001), '
-    "recurrent_kernel_init=initializers.identity())",
-    "henaff_modrelu": 'VanillaCell(N, "modrelu", recurrent_kernel_init=initializers.henaff())',
-    "projection_modrelu": 'VanillaCell(N, "modrelu") from an orthogonal W_hh, with '
-    "project_recurrent() last in the chain",
-    "clean_data": "look for it where the data come from, before anything else: a division by 0, a "
-    "logarithm of 0, missing values, a mean over nothing",
+class Remedy(NamedTuple):
+    """How to do it: code as the experiments ran it, or words where it is no code.
+
+    Names in the code are Optax's, Flax's (nn is flax.linen) and jaxrnn's, and
+
+      cell, optimizer: those of the network so far, a VanillaCell or another with its initialisers.
+      N, k, K: its units, the steps between what belongs together, and all steps of training.
+      lr: its learning rate; ``rate`` in place of an optimizer of the other kind, where SGD with and
+        without momentum are of one kind, Adam and RMSprop of the other.
+
+    Attributes:
+      cell: an expression for the new cell; "": it stays.
+      optimizer: an expression for the new optimizer; "": it stays.
+      rate: lr in place of an optimizer of the other kind.
+      words: what else there is to say, or all there is.
+    """
+
+    cell: str = ""
+    optimizer: str = ""
+    rate: float | None = None
+    words: str = ""
+
+    def __str__(self) -> str:
+        rate = "" if self.rate is None else f"lr = {self.rate:g} in place of {self._others()}"
+        return ", ".join(filter(None, (self.cell, self.optimizer, rate, self.words)))
+
+    def _others(self) -> str:
+        return "Adam or RMSprop" if "optax.sgd" in self.optimizer else "SGD"
+
+
+_INPUT_AND_BIAS = "kernel_init=cell.kernel_init, bias_init=cell.bias_init"
+_INITS = f"{_INPUT_AND_BIAS}, recurrent_kernel_init=cell.recurrent_kernel_init"
+_ORTHOGONAL = "recurrent_kernel_init=initializers.orthogonal()"
+_SMALL_INPUTS = "kernel_init=initializers.normal(0.001), bias_init=nn.initializers.zeros"
+_PROJECTED = "optax.chain(optimizer, project_recurrent())"
+
+REMEDIES: dict[str, Remedy] = {
+    "gru": Remedy(f"nn.GRUCell(N, {_INITS})"),
+    "lstm": Remedy(f"nn.OptimizedLSTMCell(N, {_INITS})"),
+    "skip": Remedy("SkipCell(cell, steps=k)", words="so that h_{t-k} goes into h_t"),
+    "leaky": Remedy("LeakyCell(cell, rate=1 / k)", words="whose units forget over k steps"),
+    "relu": Remedy('cell.copy(activation="relu")'),
+    "leaky_relu": Remedy('cell.copy(activation="leaky_relu")'),
+    "modrelu": Remedy('cell.copy(activation="modrelu")'),
+    "identity_init": Remedy("cell.copy(recurrent_kernel_init=initializers.identity())"),
+    "scaled_identity_init": Remedy("cell.copy(recurrent_kernel_init=initializers.identity(0.5))"),
+    "orthogonal_init": Remedy(f"cell.copy({_ORTHOGONAL})"),
+    "henaff_init": Remedy("cell.copy(recurrent_kernel_init=initializers.henaff())"),
+    "small_inputs": Remedy(f"cell.copy({_SMALL_INPUTS})"),
+    "scaled_inputs": Remedy(words="inputs of mean 0 and variance 1, by the training data's own"),
+    "clip_norm": Remedy(optimizer="optax.chain(optax.clip_by_global_norm(1.0), optimizer)"),
+    "clip_norm_5": Remedy(optimizer="optax.chain(optax.clip_by_global_norm(5.0), optimizer)"),
+    "clip_value": Remedy(optimizer="optax.chain(optax.clip(0.01), optimizer)"),
+    "clip_adaptive": Remedy(optimizer="optax.chain(optax.adaptive_grad_clip(0.01), optimizer)"),
+    "lower_rate": Remedy(
+        optimizer="optax.chain(optimizer, optax.scale(0.1))",
+        words="or a learning rate ten times lower",
+    ),
+    "higher_rate": Remedy(
+        optimizer="optax.chain(optimizer, optax.scale(10.0))",
+        words="or a learning rate ten times higher",
+    ),
+    # Optax's warmup_cosine_decay_schedule begins at 0, and does not move in its first step.
+    "warm_up": Remedy(
+        optimizer="optax.chain(optimizer, "
+        "optax.scale_by_schedule(optimizers.schedule(K // 10, K)))",
+        words="before a projection, if there is one",
+    ),
+    "adam": Remedy(optimizer="optax.adam(lr)", rate=1e-3),
+    "sgd": Remedy(optimizer="optax.sgd(lr)", rate=0.1),
+    "momentum": Remedy(optimizer="optax.sgd(lr, momentum=0.9)", rate=0.1),
+    "rmsprop": Remedy(
+        optimizer="optax.rmsprop(lr, decay=0.99, eps=1e-8, eps_in_sqrt=False)",
+        rate=1e-3,
+        words="with PyTorch's constants, not Optax's",
+    ),
+    "truncated_bptt": Remedy(
+        "TruncatedCell(cell, steps=k)", words="for gradients over k steps at most"
+    ),
+    "longer_bptt": Remedy(words="TruncatedCell with more steps, or without it"),
+    "growing_length": Remedy(words="train on short sequences first, then on longer ones"),
+    "projection": Remedy(f"cell.copy({_ORTHOGONAL})", _PROJECTED),
+    "gru_projected": Remedy(f"nn.GRUCell(N, {_INPUT_AND_BIAS}, {_ORTHOGONAL})", _PROJECTED),
+    "lstm_projected": Remedy(
+        f"nn.OptimizedLSTMCell(N, {_INPUT_AND_BIAS}, {_ORTHOGONAL})", _PROJECTED
+    ),
+    "irnn": Remedy(
+        f'cell.copy(activation="relu", recurrent_kernel_init=initializers.identity(), '
+        f"{_SMALL_INPUTS})"
+    ),
+    "henaff_modrelu": Remedy(
+        'cell.copy(activation="modrelu", recurrent_kernel_init=initializers.henaff())'
+    ),
+    "projection_modrelu": Remedy(f'cell.copy(activation="modrelu", {_ORTHOGONAL})', _PROJECTED),
+    "clean_data": Remedy(
+        words="look for it where the data come from, before anything else: a division by 0, a "
+        "logarithm of 0, missing values, a mean over nothing"
+    ),
 }
 
 # In the order in which a report names them: what is to be treated first, causes before what they
@@ -181,4 +240,4 @@ def how(remedy: str) -> str:
     names = remedy.split("+")
     if unknown := [name for name in names if name not in REMEDIES]:
         raise ValueError(f"remedies are {', '.join(REMEDIES)}, got {', '.join(unknown)}")
-    return "; ".join(REMEDIES[name] for name in names)
+    return "; ".join(str(REMEDIES[name]) for name in names)

@@ -30,7 +30,7 @@ def test_each_condition_once_but_each_layer_named():
     assert "vanishing (cell)" in text
     assert "vanishing (upper)" in text
     first = FIRST_AID["vanishing"].remedies[0]
-    assert f"→ {first}: {REMEDIES[first][:20]}" in text
+    assert f"→ {first}: {str(REMEDIES[first])[:20]}" in text
     assert max(map(len, text.splitlines())) <= 102
 
 
