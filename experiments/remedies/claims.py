@@ -189,10 +189,14 @@ seeds each; `python -m experiments.claims` writes the page.
 
 Losses are in baselines: that of the best answer without memory is 1. *Cured*: at least four of five
 seeds end well; *helped* or *harmed*: every seed ends better or worse than every untreated one, by
-0.05 or more; anything else is no effect. In the columns on how, names are jaxrnn's, Optax's and
-Flax's (`nn` is flax.linen, C the number of outputs), arguments with = are the cell's, and the chain
-is `optax.chain`; k is 10 where it was measured, which suits the lags of the copy tasks. Where no
-initialiser is named, W_hh begins as the case has it, not orthogonal as a VanillaCell's by itself.
+0.05 or more; anything else is no effect.
+
+The columns on how are code, and a test checks that it is what was trained. Names are jaxrnn's,
+Optax's and Flax's (`nn` is flax.linen); `cell`, `optimizer` and `lr` are those of the network so
+far, so that initialisers and rates that a remedy does not name stay; N is the number of units, K
+that of training steps; k is 10 where it was measured, which suits the lags of the copy tasks.
+Clipping comes before the optimizer and a projection after it, and both stay when the optimizer
+changes. Of two remedies the second goes on from what the first made.
 """
 CHECKLIST = """\
 ## Before giving up

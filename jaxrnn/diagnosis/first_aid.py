@@ -1,6 +1,7 @@
 """One table: what each condition usually comes from, and what helps, the most promising first.
 
-Everything that speaks of remedies is read off here: reports and the doctor.
+Reports, the doctor and TROUBLESHOOTING.md take their advice from here. Its code is what
+experiments.remedies measured; tests/experiments/test_advice.py runs it beside the recipes.
 """
 
 from typing import NamedTuple
@@ -25,7 +26,8 @@ class Remedy(NamedTuple):
 
     Names in the code are Optax's, Flax's (nn is flax.linen) and jaxrnn's, and
 
-      cell, optimizer: those of the network so far, a VanillaCell or another with its initialisers.
+      cell: the network's so far, a VanillaCell.
+      optimizer: its optimizer so far. Clipping before it and a projection after it stay there.
       N, k, K: its units, the steps between what belongs together, and all steps of training.
       lr: its learning rate; ``rate`` in place of an optimizer of the other kind, where SGD with and
         without momentum are of one kind, Adam and RMSprop of the other.
@@ -86,7 +88,6 @@ REMEDIES: dict[str, Remedy] = {
     "warm_up": Remedy(
         optimizer="optax.chain(optimizer, "
         "optax.scale_by_schedule(optimizers.schedule(K // 10, K)))",
-        words="before a projection, if there is one",
     ),
     "adam": Remedy(optimizer="optax.adam(lr)", rate=1e-3),
     "sgd": Remedy(optimizer="optax.sgd(lr)", rate=0.1),

@@ -1,4 +1,4 @@
-"""First aid is what the matrix of remedies trained: its code runs, and does what the recipe does."""
+"""First aid is what the matrix of remedies trained: its code does what the recipe does."""
 
 import dataclasses
 from dataclasses import replace
