@@ -74,11 +74,7 @@ def claim_5(load: Loader = load) -> Row:
         groups_of(f"adding_task/sweep_{name}", load) for name in ("length", "clip", "scale")
     )
     converged = ", ".join(f"{name}: {epochs(runs)}" for name, runs in lengths.items())
-    ratios = [
-        run["history"]["val_loss"][-1] / run["history"]["training_set_loss"][-1]
-        for runs in lengths.values()
-        for run in runs
-    ]
+    ratios = [last_ratio(run) for runs in lengths.values() for run in runs]
     (sgd,) = load("adding_task/irnn/sgd")["runs"]
     return (
         "Adding problem, IRNN: every length from 150 to 400 converges, longer ones later; nothing "
@@ -118,6 +114,12 @@ def mean_epoch(runs: list[dict]) -> float:
     return sum(math.inf if epoch is None else epoch for epoch in found) / len(found)
 
 
+def last_ratio(run: dict) -> float:
+    """Of validation to training loss; infinite where one of them is not finite."""
+    validation, training = (run["history"][name][-1] for name in ("val_loss", "training_set_loss"))
+    return math.inf if validation is None or training is None else validation / training
+
+
 def learns(runs: list[dict]) -> bool:
     """Whether every seed ends below ``SOLVED`` on the test set."""
     return all(run["final"].get("test_loss", math.inf) < SOLVED for run in runs)
@@ -150,7 +152,7 @@ def clipped_sgd_explodes(groups: Groups) -> Statement:
 
 def unclipped_sgd_explodes(restarts: int) -> Statement:
     """The same without clipping."""
-    return Statement("without clipping", holds_if(restarts > 0))
+    return Statement("SGD exploding without clipping", holds_if(restarts > 0))
 
 
 def adam_needs_a_third(adam: float, sgd: float) -> Statement:

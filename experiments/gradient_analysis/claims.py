@@ -204,7 +204,7 @@ def clipping_is_best(losses: Rates) -> Statement:
     finding = all_or_some(losses[name] < min(others) for name in BEST_CLIPPING)
     by_value = [name for name in losses if name.startswith("value")]
     as_good = [n for n in by_value if losses[n] <= max(losses[name] for name in BEST_CLIPPING)]
-    remark = f"as well as {' and '.join(as_good)}" if as_good else ""
+    remark = f"{' and '.join(as_good)} being as good" if as_good else ""
     return Statement("clipping the norm at 0.5–1.0 as the best", finding, remark)
 
 

@@ -8,6 +8,7 @@ from experiments.benchmark.claims import percent
 from experiments.harness.records.evidence import (
     Loader,
     Row,
+    final_value,
     last_epochs,
     load,
     mean,
@@ -124,7 +125,7 @@ def _error(value: float) -> str:
 
 
 def _losses(runs: list[dict]) -> list[float]:
-    return [run["final"]["val_loss"] for run in runs]
+    return [final_value(run, "val_loss", math.inf) for run in runs]
 
 
 def signs_matter(unsigned: list[float], signed: list[float]) -> Statement:
@@ -137,7 +138,7 @@ def determinant(without: int, with_signs: int) -> Statement:
     """From how often it changed its sign."""
     remark = "" if without or with_signs else "it keeps its sign either way"
     finding = holds_if(not with_signs and without > 0, with_signs < without)
-    return Statement("a stable determinant by them", finding, remark)
+    return Statement("a stable determinant thanks to them", finding, remark)
 
 
 def is_nearest(qr: float, polar: float, loss_ratio: float) -> Statement:

@@ -1,6 +1,7 @@
 """What the committed results.json files say, in the words of a table."""
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,19 +18,25 @@ def load(folder: str) -> dict[str, Any]:
     return json.loads((ROOT / "figures" / folder / "results.json").read_text())
 
 
+def final_value(run: dict[str, Any], quantity: str, otherwise: float = math.nan) -> float:
+    """A final quantity, or another number where it was not finite or the run did not get to it."""
+    value = run["final"].get(quantity)
+    return otherwise if value is None else value
+
+
 def mean(runs: list[dict], quantity: str) -> float:
-    """Of a final quantity over runs."""
-    return float(np.mean([run["final"][quantity] for run in runs]))
+    """Of a final quantity over runs; NaN where one of them has none."""
+    return float(np.mean([final_value(run, quantity) for run in runs]))
 
 
 def greatest(runs: list[dict], quantity: str) -> float:
-    """The largest of a final quantity over runs."""
-    return max(run["final"][quantity] for run in runs)
+    """The largest of a final quantity over runs; infinite where one of them has none."""
+    return max(final_value(run, quantity, math.inf) for run in runs)
 
 
 def spread(runs: list[dict], quantity: str, digits: int = 3) -> str:
     """Mean ± standard deviation of a final quantity over runs."""
-    return plus_minus([run["final"][quantity] for run in runs], digits)
+    return plus_minus([final_value(run, quantity) for run in runs], digits)
 
 
 def plus_minus(values: Sequence[float] | np.ndarray, digits: int) -> str:
