@@ -19,9 +19,9 @@ only, nothing else is to be expected. What vanishes has a short memory too. A ne
 without vanishing, where what it keeps is not read.
 """
 
-import math
 from typing import Any
 
+from jaxrnn.cells import ACTIVATIONS
 from jaxrnn.diagnosis.evidence import Evidence, LayerEvidence
 from jaxrnn.diagnosis.findings import Finding, finding
 from jaxrnn.diagnosis.first_aid import BAD_DATA, LARGE_INPUTS, REMEDIES, TRUNCATED
@@ -112,10 +112,13 @@ def _is_cut(layer: LayerEvidence, thresholds: Thresholds) -> bool:
 def _is_driven(layer: LayerEvidence) -> bool:
     """Whether W_hh alone could not saturate so many units: inputs or biases must have.
 
-    The mean square of W_hh h is σ_max² at most, since |h| ≤ 1; that of the share's units alone is
-    more. Gates have several kernels, of which this is not to be told.
+    The mean square of W_hh h is σ_max² at most, since |h| ≤ 1 where phi saturates; that of the
+    share's units alone is more. Gates have several kernels, of which this is not to be told.
     """
-    least = math.atanh(math.sqrt(1 - SATURATED))  # |z| of a saturated unit
+    activation = ACTIVATIONS.get(layer.activation or "")
+    if activation is None or activation.saturates_at is None:
+        return False
+    least = activation.saturates_at(SATURATED)  # |z| of a saturated unit
     norms = [W.spectral_norm for W in layer.kernels.values()]
     return len(norms) == 1 and norms[0] ** 2 < layer.saturated * least**2
 

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from jaxrnn.cells import ACTIVATIONS, activation_of
 from jaxrnn.diagnostics.probe import LayerObservation
 from jaxrnn.paths import named_leaves
 
@@ -25,7 +26,7 @@ _TANH_OF: dict[str, Callable[[list[Array]], Array]] = {
     **dict.fromkeys(("LSTMCell", "OptimizedLSTMCell"), lambda arrays: jnp.tanh(arrays[-2])),
 }
 
-# tanh' = 1 − h² below this, hence |h| > 0.95: less than a tenth of a gradient gets through.
+# phi' below this: less than a tenth of a gradient gets through. Of tanh that is |h| > 0.95.
 SATURATED = 0.1
 
 
@@ -106,16 +107,22 @@ def saturated_share(
     states: Float[Array, "*steps N"],
     threshold: float = SATURATED,
     valid: Bool[Array, "*steps"] | None = None,
+    activation: str = "tanh",
 ) -> Float[Array, ""]:
-    """The share of tanh's values h at which tanh' = 1 − h² is below ``threshold``.
+    """The share of values h = phi(z) at which phi'(z) is below ``threshold``; tanh' = 1 − h².
 
     Args:
       states: h.
-      threshold: of tanh'.
+      threshold: of phi'.
       valid: which steps count; None: all.
+      activation: phi, a name in ``jaxrnn.cells.ACTIVATIONS``.
+
+    Raises:
+      ValueError: an unknown activation.
     """
     # Counted, for XLA would write out a mean's floating-point ones and zeros.
-    saturated = jnp.count_nonzero(1 - states * states < threshold, axis=-1)
+    derivative = activation_of(activation).derivative
+    saturated = jnp.count_nonzero(derivative(states) < threshold, axis=-1)
     return jnp.mean(saturated / states.shape[-1], dtype=_wide(states), where=valid)
 
 
@@ -128,10 +135,11 @@ def layer_saturation(layer: LayerObservation, threshold: float = SATURATED) -> F
     an LSTM's c. NaN for any other cell or activation.
     """
     cell = layer.cell.rpartition("(")[2].rstrip(")")
-    if layer.activation != "tanh" or cell not in _TANH_OF:
+    name = layer.activation
+    if name not in ACTIVATIONS or not ACTIVATIONS[name].saturates or cell not in _TANH_OF:
         return jnp.asarray(jnp.nan)
     later = [h[1:] for h in jax.tree.leaves(layer.states)]
-    return saturated_share(_TANH_OF[cell](later), threshold, valid_steps(layer))
+    return saturated_share(_TANH_OF[cell](later), threshold, valid_steps(layer), name)
 
 
 def dead_share(
