@@ -21,21 +21,13 @@ without vanishing, where what it keeps is not read.
 
 from typing import Any
 
+from jaxrnn.cell_types import cell_types
 from jaxrnn.cells import ACTIVATIONS
 from jaxrnn.diagnosis.evidence import Evidence, LayerEvidence
 from jaxrnn.diagnosis.findings import Finding, finding
 from jaxrnn.diagnosis.first_aid import BAD_DATA, LARGE_INPUTS, REMEDIES, TRUNCATED
 from jaxrnn.diagnosis.thresholds import Thresholds
 from jaxrnn.diagnostics.profiles import SATURATED
-
-# Cells, and the names that remedies have for them.
-CELLS = {
-    "GRUCell": "gru",
-    "LSTMCell": "lstm",
-    "OptimizedLSTMCell": "lstm",
-    "SkipCell": "skip",
-    "LeakyCell": "leaky",
-}
 
 
 def find(evidence: Evidence, thresholds: Thresholds) -> tuple[Finding, ...]:
@@ -98,8 +90,7 @@ def _in_layer(path: str, layer: LayerEvidence, thresholds: Thresholds) -> list[F
 
 def _in_use(layer: LayerEvidence) -> set[str]:
     """The remedies that a layer's cell is, with what is wrapped around it."""
-    names = layer.cell.rstrip(")").split("(")  # LeakyCell(GRUCell)
-    cells = {CELLS[name] for name in names if name in CELLS}
+    cells = {cell.remedy for cell in cell_types(layer.cell) if cell.remedy is not None}
     return cells | {name for name in REMEDIES if name == layer.activation}
 
 

@@ -7,24 +7,16 @@ in a linear network by a constant factor per step, so that ln p is a straight li
 2013, On the difficulty of training recurrent neural networks.)
 """
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from jaxrnn.cell_types import cell_types
 from jaxrnn.cells import ACTIVATIONS, activation_of
 from jaxrnn.diagnostics.probe import LayerObservation
 from jaxrnn.paths import named_leaves
-
-# Which of the cells' states are values of tanh, and where they are among the arrays of the carry,
-# whose last ones are the cell's own where it is wrapped. A mean of such values, in cells whose
-# gates, or a leak, mix the last one in.
-_TANH_OF: dict[str, Callable[[list[Array]], Array]] = {
-    **dict.fromkeys(("VanillaCell", "SimpleCell", "GRUCell", "MGUCell"), lambda arrays: arrays[-1]),
-    **dict.fromkeys(("LSTMCell", "OptimizedLSTMCell"), lambda arrays: jnp.tanh(arrays[-2])),
-}
 
 # phi' below this: less than a tenth of a gradient gets through. Of tanh that is |h| > 0.95.
 SATURATED = 0.1
@@ -134,12 +126,12 @@ def layer_saturation(layer: LayerObservation, threshold: float = SATURATED) -> F
     jaxrnn/wrappers.py, where a unit that leaks is a mean of them over time: tanh of that mean, of
     an LSTM's c. NaN for any other cell or activation.
     """
-    cell = layer.cell.rpartition("(")[2].rstrip(")")
-    name = layer.activation
-    if name not in ACTIVATIONS or not ACTIVATIONS[name].saturates or cell not in _TANH_OF:
+    cell, name = cell_types(layer.cell)[-1], layer.activation
+    if name not in ACTIVATIONS or not ACTIVATIONS[name].saturates or cell.activated is None:
         return jnp.asarray(jnp.nan)
     later = [h[1:] for h in jax.tree.leaves(layer.states)]
-    return saturated_share(_TANH_OF[cell](later), threshold, valid_steps(layer), name)
+    values = cell.activated(later, ACTIVATIONS[name].phi)
+    return saturated_share(values, threshold, valid_steps(layer), name)
 
 
 def dead_share(
