@@ -15,7 +15,7 @@ from flax import linen as nn
 
 import jaxrnn
 import torch_ref
-from jaxrnn import cells
+from jaxrnn import cells, recurrent_layer
 
 
 def torch_clipping(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,7 +118,7 @@ def second_bias(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def dropped_bias(monkeypatch: pytest.MonkeyPatch) -> None:
     """h_t = phi(W_xh x_t + W_hh h_{t-1}), without b_h, in the fused recurrence."""
-    monkeypatch.setattr(jaxrnn.model, "_affine", lambda x, kernel, bias: x @ kernel)
+    monkeypatch.setattr(recurrent_layer, "_affine", lambda x, kernel, bias: x @ kernel)
 
 
 def dropped_bias_of_the_cell(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,6 +27,7 @@ ORDER = [
     "paths cells text",
     "transforms convert optimizers",
     "bptt",
+    "recurrent_layer",
     "model",
     "stacked sampling diagnostics",
     "training diagnosis",

@@ -12,22 +12,14 @@ anew, and above 32 MiB glibc gets that from the system each time instead of keep
 """
 
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxrnn import bptt
-
-
-class Weights(NamedTuple):
-    """Of a VanillaCell: the kernels W_xhᵀ and W_hhᵀ, b_h, and b of modReLU or None."""
-
-    W_xh: Any
-    b_h: Any
-    W_hh: Any
-    bias: Any
+from jaxrnn.recurrent_layer import Weights
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
