@@ -31,7 +31,7 @@ _EXPECTED = (
 
 
 def _places(num_layers: int | None, has: Callable[[str, str], bool]) -> dict[str, str]:
-    """The path of each array, in a model of so many layers, or (None) of one cell without number.
+    """The path of each array, in a model of ``num_layers``, or (None) of one cell without number.
 
     Each layer's cell is the one of which most arrays are there.
     """

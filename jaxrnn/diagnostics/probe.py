@@ -5,8 +5,8 @@ Flax calls ``Probe.intercept`` instead of ``nn.RNN``, which then does what ``nn.
     h_t = F(h_{t-1}, x_t) + ε_t          h_0 = the initial carry + ε_0
 
 and whatever the layer emits is that h_t, so that ∂L/∂ε_t is ∂L/∂h_t. A ``VanillaCell`` goes by
-jaxrnn/diagnostics/observed.py, where that gradient is derived by hand; a ``RecurrentLayer``, by
-``nn.RNN`` and so by the probe.
+jaxrnn/diagnostics/observed_bptt.py, where that gradient is derived by hand; a ``RecurrentLayer``
+by ``nn.RNN``, and so by the probe.
 """
 
 from collections.abc import Callable
@@ -22,7 +22,7 @@ from flax.linen.recurrent import flip_sequences
 from jaxtyping import Array
 
 from jaxrnn.cells import VanillaCell
-from jaxrnn.diagnostics.observed import observed_recurrence
+from jaxrnn.diagnostics.observed_bptt import observed_recurrence
 from jaxrnn.recurrent_layer import RecurrentLayer, weights_for
 from jaxrnn.wrappers import WrappedCell, class_of, innermost, is_state, state_of
 

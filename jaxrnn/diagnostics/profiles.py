@@ -1,4 +1,4 @@
-"""What is to be read off the gradients and states that ``observe`` returns.
+"""Numbers that sum up the gradients and states that ``observe`` returns.
 
     p_t = ‖∂L/∂h_t‖          t = 0 … T
 

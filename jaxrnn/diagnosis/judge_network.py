@@ -9,9 +9,9 @@
                     nothing, in proportion to what exchanging all does
     healthy         none of these
 
-with m_t of jaxrnn/diagnosis/evidence.py; causes come before what they lead to. Vanishing and
-exploding are judged from end to end, by what the given length asks for: half of a signal lost at
-every step is no harm in five, and fatal in fifty. They are judged in each layer by itself;
+with m_t of jaxrnn/diagnosis/measure_network.py; causes come before what they lead to. Vanishing
+and exploding are judged from end to end, by what the given length asks for: half of a signal lost
+at every step is no harm in five, and fatal in fifty. They are judged in each layer by itself;
 short_memory is the model's.
 
 ``short_memory`` says how the model is, not that this is wrong: where a loss asks for recent inputs
@@ -23,9 +23,9 @@ from typing import Any
 
 from jaxrnn.cell_types import cell_types
 from jaxrnn.cells import ACTIVATIONS
-from jaxrnn.diagnosis.evidence import Evidence, LayerEvidence
 from jaxrnn.diagnosis.findings import Finding, finding
 from jaxrnn.diagnosis.first_aid import BAD_DATA, LARGE_INPUTS, REMEDIES, TRUNCATED
+from jaxrnn.diagnosis.measure_network import Evidence, LayerEvidence
 from jaxrnn.diagnosis.thresholds import Thresholds
 from jaxrnn.diagnostics.profiles import SATURATED
 
@@ -101,7 +101,7 @@ def _is_cut(layer: LayerEvidence, thresholds: Thresholds) -> bool:
 
 
 def _is_driven(layer: LayerEvidence) -> bool:
-    """Whether W_hh alone could not saturate so many units: inputs or biases must have.
+    """Whether W_hh alone could not saturate that many units: inputs or biases must have.
 
     The mean square of W_hh h is σ_max² at most, since |h| ≤ 1 where phi saturates; that of the
     share's units alone is more. Gates have several kernels, of which this is not to be told.

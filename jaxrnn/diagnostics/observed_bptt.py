@@ -8,7 +8,7 @@ zero ε_t that is never added. See jaxrnn/bptt.py for the equations.
 Steps are taken in chunks that stay in the processor's cache, as ``bptt.in_chunks`` takes them, and
 memory decides the time: of T·B·N numbers there are two arrays, h_t, and g_t, which turns into
 ∂L/∂h_t in place. Every further one would cost its pages: what XLA needs for a call it allocates
-anew, and above 32 MiB glibc gets that from the system each time instead of keeping it.
+again, and above 32 MiB glibc gets that from the system each time instead of keeping it.
 """
 
 from functools import partial
