@@ -119,12 +119,12 @@ def saturated_share(
 
 
 def layer_saturation(layer: LayerObservation, threshold: float = SATURATED) -> Float[Array, ""]:
-    """``saturated_share`` of a layer's tanh units, over h_1 … h_T without padding.
+    """``saturated_share`` of the units whose phi saturates, over h_1 … h_T without padding.
 
-    They are h of a VanillaCell, SimpleCell, GRUCell or MGUCell (a mean of tanh's values, in the
-    last two) and tanh(c) of an LSTM, whose carry is (c, h); or of one of them in the wrappers of
-    jaxrnn/wrappers.py, where a unit that leaks is a mean of them over time: tanh of that mean, of
-    an LSTM's c. NaN for any other cell or activation.
+    Of the activations that is tanh. Its values are, by jaxrnn/cell_types.py, h of a VanillaCell,
+    SimpleCell, GRUCell or MGUCell (a mean of them, in the last two) and tanh(c) of an LSTM, whose
+    carry is (c, h); also in the wrappers of jaxrnn/wrappers.py, where a unit that leaks is a mean
+    of them over time: tanh of that mean, of an LSTM's c. NaN for any other cell or activation.
     """
     cell, name = cell_types(layer.cell)[-1], layer.activation
     if name not in ACTIVATIONS or not ACTIVATIONS[name].saturates or cell.activated is None:
