@@ -32,22 +32,12 @@ import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float
 
-from jaxrnn.cells import activation_function
+from jaxrnn.cells import ACTIVATIONS, activation_of
 
 # Of the states of a chunk: what fits into a core's second-level cache. Measured on one with 1 MiB.
 CHUNK_BYTES = 2**20
 UNROLL = 1  # steps in one iteration of a loop over time; more did not help on a CPU
 STATES = "states"  # the name by which jax.checkpoint keeps them
-
-# phi'(z), read off h = phi(z), so that z need not be kept. For modReLU it is sign(z)² where
-# |z| + b > 0, which is where h ≠ 0; there sign(h) = sign(z) as well.
-DERIVATIVES: dict[str, Callable[[Array], Array]] = {
-    "tanh": lambda h: 1 - h * h,
-    "relu": lambda h: (h > 0).astype(h.dtype),
-    "leaky_relu": lambda h: jnp.where(h > 0, 1, 0.01).astype(h.dtype),
-    "modrelu": lambda h: (h != 0).astype(h.dtype),
-    "identity": jnp.ones_like,
-}
 
 
 def recurrence(
@@ -74,9 +64,10 @@ def recurrence(
         that do not fit.
       TypeError: forward-mode differentiation. Under jit the message is JAX's own.
     """
-    if (bias is not None) != (activation == "modrelu"):
+    if (bias is not None) != activation_of(activation).has_bias:
         given = "none" if bias is None else "one"
-        raise ValueError(f"modrelu, and no other activation, has a bias; {activation} got {given}")
+        biased = " or ".join(name for name, one in ACTIVATIONS.items() if one.has_bias)
+        raise ValueError(f"{biased}, and no other activation, has a bias; {activation} got {given}")
     if carry.shape != inputs.shape[1:]:
         raise ValueError(f"carry must be {inputs.shape[1:]} like the inputs, got {carry.shape}")
     try:
@@ -106,7 +97,7 @@ def forward(
     activation: str, kernel: Array, bias: Array | None, inputs: Array, carry: Array
 ) -> tuple[Array, tuple[Array, Array, Array]]:
     """h_t = phi(a_t + W_hh h_{t-1})."""
-    phi = activation_function(activation)
+    phi = activation_of(activation).phi
     extra = () if bias is None else (bias,)
 
     def step(h: Array, a: Array) -> tuple[Array, Array]:
@@ -133,13 +124,13 @@ def backward(
     """
     kernel, carry, states = residuals
     N = kernel.shape[0]
-    derivative = DERIVATIVES[activation]
+    phi = activation_of(activation)
     W_hh = kernel.T
 
     def step(from_later: Array, at_t: tuple[Array, Array]) -> tuple[Array, tuple[Array, Array]]:
         g_t, h_t = at_t
         d_h = g_t + from_later
-        delta = (d_h * derivative(h_t)).astype(h_t.dtype)
+        delta = (d_h * phi.derivative(h_t)).astype(h_t.dtype)
         return _product(delta, W_hh).astype(h_t.dtype), (delta, d_h)
 
     # Nobody pays for d_states who does not use them: JAX drops what a scan returns in vain.
@@ -149,9 +140,9 @@ def backward(
     previous = jnp.concatenate([carry[None], states[:-1]])
     d_kernel = _product(previous.reshape(-1, N).T, deltas.reshape(-1, N)).astype(kernel.dtype)
     d_bias = None
-    if activation == "modrelu":
+    if phi.bias_derivative is not None:
         wide = jnp.promote_types(deltas.dtype, jnp.float32)
-        d_bias = jnp.sum((deltas * jnp.sign(states)).reshape(-1, N), axis=0, dtype=wide)
+        d_bias = jnp.sum((deltas * phi.bias_derivative(states)).reshape(-1, N), axis=0, dtype=wide)
         d_bias = d_bias.astype(kernel.dtype)
     return d_kernel, d_bias, deltas, d_carry, d_states
 

@@ -5,8 +5,9 @@ the other: ``i/kernel`` (D, N) is W_xhᵀ, ``i/bias`` (N,) is b_h, ``h/kernel`` 
 modReLU adds ``modrelu_bias`` (N,).
 """
 
+import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -30,17 +31,48 @@ def modrelu(z: Float[Array, "*batch N"], bias: Float[Array, " N"]) -> Float[Arra
     return jnp.sign(z) * jax.nn.relu(jnp.abs(z) + bias)
 
 
-ACTIVATIONS: dict[str, Callable[..., Array]] = {
-    "tanh": jnp.tanh,
-    "relu": jax.nn.relu,
-    "leaky_relu": leaky_relu,
-    "modrelu": modrelu,
-    "identity": lambda z: z,
+class Activation(NamedTuple):
+    """phi, and all that the rest of the library knows of it.
+
+    Derivatives are functions of h = phi(z), so that z need not be kept for the way back.
+
+    Attributes:
+      phi: z → h, or (z, b) → h for an activation with a bias b (N,).
+      derivative: h → phi'(z).
+      bias_derivative: h → (∂h/∂b) / phi'(z); None: there is no bias.
+      saturates_at: s → the least |z| beyond which phi'(z) < s; None: phi does not saturate.
+    """
+
+    phi: Callable[..., Array]
+    derivative: Callable[[Array], Array]
+    bias_derivative: Callable[[Array], Array] | None = None
+    saturates_at: Callable[[float], float] | None = None
+
+    @property
+    def has_bias(self) -> bool:
+        """Whether the cell has a parameter b for it."""
+        return self.bias_derivative is not None
+
+    @property
+    def saturates(self) -> bool:
+        """Whether phi' tends to 0 as |z| grows."""
+        return self.saturates_at is not None
+
+
+ACTIVATIONS: dict[str, Activation] = {
+    "tanh": Activation(
+        jnp.tanh, lambda h: 1 - h * h, saturates_at=lambda s: math.atanh(math.sqrt(1 - s))
+    ),
+    "relu": Activation(jax.nn.relu, lambda h: (h > 0).astype(h.dtype)),
+    "leaky_relu": Activation(leaky_relu, lambda h: jnp.where(h > 0, 1, 0.01).astype(h.dtype)),
+    # phi' is sign(z)² where |z| + b > 0, which is where h ≠ 0; there sign(h) = sign(z) as well.
+    "modrelu": Activation(modrelu, lambda h: (h != 0).astype(h.dtype), bias_derivative=jnp.sign),
+    "identity": Activation(lambda z: z, jnp.ones_like),
 }
 
 
-def activation_function(name: str) -> Callable[..., Array]:
-    """phi by its name in ``ACTIVATIONS``; ValueError if there is none."""
+def activation_of(name: str) -> Activation:
+    """An activation by its name in ``ACTIVATIONS``; ValueError if there is none."""
     if name not in ACTIVATIONS:
         raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {name!r}")
     return ACTIVATIONS[name]
@@ -80,7 +112,7 @@ class VanillaCell(nn.RNNCellBase):
         self, carry: Float[Array, "*batch N"], inputs: Float[Array, "*batch D"]
     ) -> tuple[Float[Array, "*batch N"], Float[Array, "*batch N"]]:
         """One step: (h_{t-1}, x_t) → (h_t, h_t)."""
-        phi = activation_function(self.activation)
+        activation = activation_of(self.activation)
         shared = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         dense_i = nn.Dense(
             self.features,
@@ -97,13 +129,13 @@ class VanillaCell(nn.RNNCellBase):
             **shared,
         )
         z = dense_i(inputs) + dense_h(carry)
-        if self.activation == "modrelu":
+        if activation.has_bias:
             bias = self.param(
                 "modrelu_bias", self.modrelu_bias_init, (self.features,), self.param_dtype
             )
-            h = phi(z, bias.astype(z.dtype))
+            h = activation.phi(z, bias.astype(z.dtype))
         else:
-            h = phi(z)
+            h = activation.phi(z)
         return h, h
 
     @nn.nowrap

@@ -17,38 +17,21 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from jaxrnn.cell_types import CELL_TYPES
 from jaxrnn.paths import named_leaves
 
 Weights = dict[str, np.ndarray]
 
-# Where each array of a cell lives in its parameters. A Flax kernel (in, out) is transposed to the
-# (out, in) of the equations.
 _READOUT = {"W_hy": "readout/kernel", "b_y": "readout/bias"}
-_PLACES: dict[str, dict[str, str]] = {
-    "VanillaCell": {
-        "W_xh": "i/kernel",
-        "W_hh": "h/kernel",
-        "b_h": "i/bias",
-        "b_modrelu": "modrelu_bias",
-    },
-    "GRUCell": {
-        **{f"W_x{gate}": f"i{gate}/kernel" for gate in "rzn"},
-        **{f"W_h{gate}": f"h{gate}/kernel" for gate in "rzn"},
-        **{f"b_{gate}": f"i{gate}/bias" for gate in "rzn"},
-        "b_hn": "hn/bias",
-    },
-    "LSTMCell": {
-        **{f"W_x{gate}": f"i{gate}/kernel" for gate in "ifgo"},
-        **{f"W_h{gate}": f"h{gate}/kernel" for gate in "ifgo"},
-        **{f"b_{gate}": f"h{gate}/bias" for gate in "ifgo"},
-    },
-}
-_OPTIONAL = "b_modrelu"
-_EXPECTED = f"not a SequenceModel or StackedModel of {', '.join(_PLACES)}"
+_CONVERTED = [cell for cell in CELL_TYPES if cell.arrays]
+_OPTIONAL = {name for cell in _CONVERTED for name in cell.optional}
+_EXPECTED = (
+    f"not a SequenceModel or StackedModel of {', '.join(cell.classes[0] for cell in _CONVERTED)}"
+)
 
 
 def _places(num_layers: int | None, has: Callable[[str, str], bool]) -> dict[str, str]:
-    """The path of each array, in a model of so many layers, or (None) of one cell without number.
+    """The path of each array, in a model of ``num_layers``, or (None) of one cell without number.
 
     Each layer's cell is the one of which most arrays are there.
     """
@@ -58,7 +41,8 @@ def _places(num_layers: int | None, has: Callable[[str, str], bool]) -> dict[str
     places: dict[str, str] = {}
     for prefix, root in layers.items():
         cells = [
-            {prefix + name: root + path for name, path in cell.items()} for cell in _PLACES.values()
+            {prefix + name: root + path for name, path in cell.arrays.items()}
+            for cell in _CONVERTED
         ]
         counts = [sum(has(*place) for place in cell.items()) for cell in cells]
         places |= cells[counts.index(max(counts))]
@@ -86,7 +70,7 @@ def to_weights(params: Mapping[str, Any]) -> Weights:
     for name, path in _places(num_layers, lambda name, path: path in leaves).items():
         if path in leaves:
             weights[name] = _turned(path, np.asarray(leaves.pop(path)))
-        elif not name.endswith(_OPTIONAL):
+        elif not _is_optional(name):
             raise ValueError(f"parameter {path} is missing: {_EXPECTED}")
     if leaves:
         raise ValueError(f"unknown parameters {', '.join(leaves)}: {_EXPECTED}")
@@ -100,7 +84,7 @@ def from_weights(weights: Weights) -> dict[str, Any]:
       ValueError: an array is missing or unknown.
     """
     places = _places(_num_layers(weights, r"(\d+)/"), lambda name, path: name in weights)
-    missing = {name for name in places.keys() - weights.keys() if not name.endswith(_OPTIONAL)}
+    missing = {name for name in places.keys() - weights.keys() if not _is_optional(name)}
     unknown = weights.keys() - places.keys()
     if missing or unknown:
         raise ValueError(f"missing arrays {sorted(missing)}, unknown arrays {sorted(unknown)}")
@@ -114,5 +98,11 @@ def from_weights(weights: Weights) -> dict[str, Any]:
     return params
 
 
+def _is_optional(name: str) -> bool:
+    """Whether a cell may do without an array, "b_modrelu" or "0/b_modrelu" of a layer."""
+    return name.rpartition("/")[2] in _OPTIONAL
+
+
 def _turned(path: str, array: np.ndarray) -> np.ndarray:
+    """A Flax kernel (in, out) as the (out, in) of the equations, and back."""
     return np.swapaxes(array, -1, -2) if path.endswith("kernel") else array

@@ -1,140 +1,13 @@
 """A recurrent cell over a sequence, then a readout y_t = W_hy h_t + b_y."""
 
-from collections.abc import Callable
-from functools import partial
 from typing import Any, Literal
 
-import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from flax.linen.recurrent import flip_sequences
 from jax.nn.initializers import Initializer
 from jaxtyping import Array, Float, Int
 
-from jaxrnn import bptt
-from jaxrnn.cells import VanillaCell
-
-
-class RecurrentModel(nn.Module):
-    """How a model of one cell, and one of several, runs a cell over time."""
-
-    def _run(
-        self,
-        cell: nn.RNNCellBase,
-        readout: Callable[[Array], Array],
-        inputs: Array,
-        initial_carry: Any,
-        seq_lengths: Array | None,
-        reverse: bool = False,
-        last_only: bool = False,
-        recurrence: Literal["scan", "fused"] | None = None,
-        recompute: bool = False,
-    ) -> tuple[Any, Array]:
-        """The carry after the last step, and the readout of all states or of the last alone."""
-        # The scan is what creates the parameters.
-        is_fused = (
-            self._wants_fused(cell, inputs, recurrence, recompute) and not self.is_initializing()
-        )
-        if not is_fused:
-            return self._run_scan(
-                cell, readout, inputs, initial_carry, seq_lengths, reverse, last_only
-            )
-        return self._run_fused(
-            cell, readout, inputs, initial_carry, seq_lengths, reverse, last_only, recompute
-        )
-
-    def _wants_fused(
-        self, cell: nn.RNNCellBase, inputs: Array, recurrence: str | None, recompute: bool
-    ) -> bool:
-        if recurrence not in ("scan", "fused", None):
-            raise ValueError(f"recurrence must be 'scan', 'fused' or None, got {recurrence!r}")
-        # A subclass may compute something else.
-        can_fuse = type(cell) is VanillaCell and inputs.ndim == 3 and inputs.shape[1] > 0
-        if recurrence == "fused" and not can_fuse:
-            raise ValueError(
-                "the fused recurrence runs a VanillaCell on inputs (B, T, D), "
-                f"got {inputs.shape} and {cell}"
-            )
-        is_fused = can_fuse and recurrence != "scan"
-        if recompute and not is_fused:
-            raise ValueError("recompute needs the fused recurrence of a VanillaCell")
-        return is_fused
-
-    def _run_scan(
-        self,
-        cell: nn.RNNCellBase,
-        readout: Callable[[Array], Array],
-        inputs: Array,
-        initial_carry: Any,
-        seq_lengths: Array | None,
-        reverse: bool,
-        last_only: bool,
-    ) -> tuple[Any, Array]:
-        carry, hidden = nn.RNN(cell, return_carry=True)(
-            inputs,
-            initial_carry=initial_carry,
-            seq_lengths=seq_lengths,
-            reverse=reverse,
-            keep_order=True,
-        )
-        if not last_only:
-            return carry, readout(hidden)
-        if reverse:  # whose last step is the first in the inputs' order
-            return carry, readout(hidden[..., 0, :])
-        index = _last_index(inputs, seq_lengths)
-        return carry, readout(bptt.state_at(index, hidden, time_axis=hidden.ndim - 2))
-
-    def _run_fused(
-        self,
-        cell: Any,
-        readout: Callable[[Array], Array],
-        inputs: Array,
-        initial_carry: Array | None,
-        seq_lengths: Array | None,
-        reverse: bool,
-        last_only: bool,
-        recompute: bool,
-    ) -> tuple[Float[Array, "B N"], Array]:
-        """Time-major inside, so that a step reads and writes contiguous memory."""
-        params = cell.variables["params"]
-        if initial_carry is None:
-            initial_carry = cell.initialize_carry(jax.random.key(0), inputs[:, 0].shape)
-        last_index = _last_index(inputs, seq_lengths)
-        inputs, W_xh, b_h, W_hh = nn.dtypes.promote_dtype(
-            inputs.swapaxes(0, 1),
-            params["i"]["kernel"],
-            params["i"]["bias"],
-            params["h"]["kernel"],
-            dtype=cell.dtype,
-        )
-        bias = params.get("modrelu_bias")
-        bias = None if bias is None else bias.astype(W_hh.dtype)
-
-        def flip(x: Array) -> Array:
-            return flip_sequences(x, seq_lengths, num_batch_dims=1, time_major=True)
-
-        def hidden_states(h: Array, x: Array) -> Array:
-            return bptt.recurrence(W_hh, _affine(x, W_xh, b_h), h, cell.activation, bias)
-
-        x = flip(inputs) if reverse else inputs
-        h_0 = initial_carry.astype(W_hh.dtype)
-        length = bptt.chunk_length(x.shape[0], h_0, recompute)
-        if length < x.shape[0]:
-            # Modules do not enter JAX's own loops; a function of their variables does.
-            emit: Any = None if last_only else readout
-            if isinstance(emit, nn.Module):
-                emit = partial(emit.clone(parent=None).apply, emit.variables)
-            last, outputs = bptt.in_chunks(
-                hidden_states, emit, h_0, x, last_index, length, recompute
-            )
-        else:
-            hidden = hidden_states(h_0, x)
-            last = bptt.state_at(last_index, hidden, time_axis=0)
-            outputs = None if last_only else readout(hidden)
-        if last_only:
-            return last, readout(last)
-        # The C outputs are turned to (B, T), not the N units.
-        return last, (flip(outputs) if reverse else outputs).swapaxes(0, 1)
+from jaxrnn.recurrent_layer import RecurrentLayer
 
 
 def make_readout(model: Any) -> nn.Dense:
@@ -149,7 +22,7 @@ def make_readout(model: Any) -> nn.Dense:
     )
 
 
-class SequenceModel(RecurrentModel):
+class SequenceModel(nn.Module):
     """Any Flax recurrent cell over time, then the readout.
 
         model = SequenceModel(VanillaCell(128), num_outputs=9)
@@ -206,34 +79,12 @@ class SequenceModel(RecurrentModel):
           reverse: run from the last valid step to the first; outputs stay in the inputs' order.
         """
         readout = make_readout(self)
-        carry, outputs = self._run(
-            self.cell,
-            readout,
+        layer = RecurrentLayer(self.cell, self.last_only, self.recurrence, self.recompute)
+        carry, outputs = layer(
             inputs,
-            initial_carry,
-            seq_lengths,
-            reverse,
-            self.last_only,
-            self.recurrence,
-            self.recompute,
+            readout,
+            initial_carry=initial_carry,
+            seq_lengths=seq_lengths,
+            reverse=reverse,
         )
         return (carry, outputs) if return_carry else outputs
-
-
-def _affine(
-    x: Float[Array, "T B D"], kernel: Float[Array, "D N"], bias: Float[Array, " N"]
-) -> Float[Array, "T B N"]:
-    """x @ kernel + bias, on a CPU as one product, [x, 1] @ [kernel; bias].
-
-    So is its gradient, which spares two passes over T·B·N numbers. A GPU adds the bias on the way,
-    and would round it to TF32 as a factor.
-    """
-    if jax.default_backend() != "cpu":
-        return x @ kernel + bias
-    ones = jnp.ones_like(x[..., :1])
-    return jnp.concatenate([x, ones], axis=-1) @ jnp.concatenate([kernel, bias[None]])
-
-
-def _last_index(inputs: Array, seq_lengths: Array | None) -> Array | int:
-    """The last valid step in the order in which steps are run: one for all, or one a sequence."""
-    return inputs.shape[-2] - 1 if seq_lengths is None else seq_lengths - 1

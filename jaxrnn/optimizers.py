@@ -7,7 +7,7 @@
 
 with ε = 1e-8 and m = v = 0 at first. As in Optax, but for two things. RMSprop's constants, and ε
 outside the root, are PyTorch's. And the learning rate is part of the state: a run that exploded
-goes back to an earlier state and on with a lower rate, and nothing is compiled anew.
+goes back to an earlier state and on with a lower rate, and nothing is compiled again.
 """
 
 import math

@@ -10,12 +10,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jaxrnn.cell_types import CELL_TYPES
+
 Predicate = Callable[[str, Any], bool]
 
-# The hidden-to-hidden kernels of Flax's cells: linen names them h (SimpleCell, and VanillaCell
-# here), hi hf hg ho (LSTM), hr hz hn (GRU), hf hn (MGU); nnx names them dense_h. ConvLSTM's hh, a
-# convolution with leading spatial dimensions, is no batch of matrices.
-_RECURRENT_KERNEL = re.compile(r"(^|/)(h[ifgorzn]?|dense_h)/kernel(/value)?$")
+# Of linen's cells, and of nnx's, which name theirs dense_h. ConvLSTM's hh, a convolution with
+# leading spatial dimensions, is no batch of matrices.
+_RECURRENT = {path for cell in CELL_TYPES for path in cell.recurrent} | {"dense_h/kernel"}
+_RECURRENT_KERNEL = re.compile(rf"(^|/)({'|'.join(map(re.escape, sorted(_RECURRENT)))})(/value)?$")
 
 
 def named_leaves(tree: Any) -> list[tuple[str, Any]]:

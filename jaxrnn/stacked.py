@@ -15,10 +15,11 @@ from flax import linen as nn
 from jax.nn.initializers import Initializer
 from jaxtyping import Array, Float, Int
 
-from jaxrnn.model import RecurrentModel, make_readout
+from jaxrnn.model import make_readout
+from jaxrnn.recurrent_layer import RecurrentLayer
 
 
-class StackedModel(RecurrentModel):
+class StackedModel(nn.Module):
     """Any Flax recurrent cells over time, each on the states of the one before, then the readout.
 
         model = StackedModel([nn.GRUCell(128), nn.GRUCell(128)], num_outputs=9, dropout_rate=0.2)
@@ -85,11 +86,13 @@ class StackedModel(RecurrentModel):
             )
         hidden, last = inputs, []
         for cell, carry in zip(self.cells[:-1], carries[:-1], strict=True):
-            carry, hidden = self._run(cell, lambda h: h, hidden, carry, seq_lengths)
+            carry, hidden = RecurrentLayer(cell)(
+                hidden, lambda h: h, initial_carry=carry, seq_lengths=seq_lengths
+            )
             hidden = nn.Dropout(self.dropout_rate, deterministic=not train)(hidden)
             last.append(carry)
-        carry, outputs = self._run(
-            self.cells[-1], readout, hidden, carries[-1], seq_lengths, last_only=self.last_only
+        carry, outputs = RecurrentLayer(self.cells[-1], self.last_only)(
+            hidden, readout, initial_carry=carries[-1], seq_lengths=seq_lengths
         )
         return ((*last, carry), outputs) if return_carry else outputs
 

@@ -15,7 +15,7 @@ from flax import linen as nn
 
 import jaxrnn
 import torch_ref
-from jaxrnn import cells
+from jaxrnn import cells, recurrent_layer
 
 
 def torch_clipping(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,7 +118,7 @@ def second_bias(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def dropped_bias(monkeypatch: pytest.MonkeyPatch) -> None:
     """h_t = phi(W_xh x_t + W_hh h_{t-1}), without b_h, in the fused recurrence."""
-    monkeypatch.setattr(jaxrnn.model, "_affine", lambda x, kernel, bias: x @ kernel)
+    monkeypatch.setattr(recurrent_layer, "_affine", lambda x, kernel, bias: x @ kernel)
 
 
 def dropped_bias_of_the_cell(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,7 +141,8 @@ def ignored_carry(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def swapped_activation(monkeypatch: pytest.MonkeyPatch) -> None:
     """ReLU where tanh was asked for."""
-    monkeypatch.setitem(cells.ACTIVATIONS, "tanh", jax.nn.relu)
+    wrong = cells.ACTIVATIONS["tanh"]._replace(phi=jax.nn.relu)
+    monkeypatch.setitem(cells.ACTIVATIONS, "tanh", wrong)
 
 
 def leaky_slope(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,12 +169,10 @@ def modrelu_bias_not_trained(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def modrelu_bias_of_the_cell_not_trained(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same in the cell, which nn.scan runs."""
-    modrelu = cells.modrelu
-    monkeypatch.setitem(
-        cells.ACTIVATIONS,
-        "modrelu",
-        lambda z, bias: modrelu(z, jax.lax.stop_gradient(bias)),
+    wrong = cells.ACTIVATIONS["modrelu"]._replace(
+        phi=lambda z, bias: cells.modrelu(z, jax.lax.stop_gradient(bias))
     )
+    monkeypatch.setitem(cells.ACTIVATIONS, "modrelu", wrong)
 
 
 def truncated_bptt(monkeypatch: pytest.MonkeyPatch) -> None:

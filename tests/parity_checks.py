@@ -11,6 +11,7 @@ difference seen on a CPU.
 
 import functools
 import math
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -80,6 +81,7 @@ def matrices(case: str) -> np.ndarray:
     raise ValueError(case)
 
 
+Layout = Literal["in_out", "out_in"]
 WELL_POSED = ["random", "near orthogonal", "zero diagonal", "batch", "transposed", "strided"]
 SINGULAR = ["rank deficient", "zero column", "zero pivot"]
 
@@ -137,7 +139,7 @@ def check_retraction(name: str, case: str, device: str, dtype: str) -> None:
             assert_agree("QᵀQ", Q.T @ Q, np.eye(len(Q), dtype=dtype), bound)
 
 
-def check_projection(layouts: tuple[str, str], device: str, dtype: str) -> None:
+def check_projection(layouts: tuple[Layout, Layout], device: str, dtype: str) -> None:
     """``project_recurrent`` on a batch of matrices, W_hh being stored as each layout says."""
 
     def stored(W, layout):
@@ -201,7 +203,7 @@ def one_step_bound(problem: Problem, dtype: str, passes: int) -> float:
     """1 pass: T steps of D + N + 1 products. 2: back again, and the sum over B·T. |φ'| ≤ 1."""
     # Measured in float64 1e-15; in float32 3e-7 of the 7e-6 (1 pass) and 1.4e-5 (2) allowed.
     roundings = passes * T * (D + N + 1) + (passes - 1) * B * T
-    growth = max(1.0, np.linalg.norm(problem.weights["W_hh"], 2)) ** (passes * T)
+    growth = max(1.0, float(np.linalg.norm(problem.weights["W_hh"], 2))) ** (passes * T)
     return rounding_bound(dtype, ONE_STEP, roundings, growth)
 
 
@@ -283,7 +285,7 @@ def check_training(
         part = Batch(*(array[end - chunk : end] for array in batches))
         both = [[np.asarray(x, np.float64) for x in side.train(part)] for side in (ours, theirs)]
         measured, expected = both
-        clipped += np.sum(expected[2] >= problem.clip_norm)
+        clipped += int(np.sum(expected[2] >= problem.clip_norm))
         # BPTT multiplies by W_hh once a time step, so errors grow by its spectral norm each time.
         stretch = max(stretch, expected[3][-1])
         bound = rounding_bound(
@@ -299,7 +301,7 @@ def check_training(
         assert_agree(f"spectral_norm {at}", measured[3], expected[3], bound, elementwise=True)
         if dtype == "float64":  # in float32 two logits may be as good as equal
             hits = [np.rint(np.nan_to_num(row[1]) * batches.targets[0].size) for row in both]
-            assert_agree(f"accuracy {at}", *hits, bound=0)
+            assert_agree(f"accuracy {at}", hits[0], hits[1], bound=0)
         if problem.retraction is not None:
             # The orthogonality error is rounding itself, so only whether there is one can agree.
             projected = (end - 1) % problem.every == 0

@@ -7,8 +7,7 @@ import pytest
 from flax import linen as nn
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from jaxrnn import SequenceModel, VanillaCell, bptt, numpy_rnn
-from jaxrnn import model as model_module
+from jaxrnn import SequenceModel, VanillaCell, bptt, numpy_rnn, recurrent_layer
 from jaxrnn.convert import from_weights, to_weights
 from jaxrnn.tasks import Batch, CopyTask
 from jaxrnn.training import classification_loss
@@ -462,6 +461,6 @@ def test_how_many_steps_a_chunk_takes(monkeypatch):
 
 def test_off_the_cpu_the_bias_is_added(rng, x64, monkeypatch):
     x, kernel, bias = (jnp.asarray(rng.standard_normal(s)) for s in ((T, B, D), (D, N), (N,)))
-    on_cpu = model_module._affine(x, kernel, bias)
+    on_cpu = recurrent_layer._affine(x, kernel, bias)
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    np.testing.assert_allclose(model_module._affine(x, kernel, bias), on_cpu, **FLOAT64)
+    np.testing.assert_allclose(recurrent_layer._affine(x, kernel, bias), on_cpu, **FLOAT64)

@@ -23,9 +23,11 @@ FORBIDDEN = {
 }
 # Within the library imports point one way: a module may import those before it, never those after.
 ORDER = [
-    "tasks paths orthogonal initializers numpy_rnn wrappers",
-    "cells transforms convert optimizers text",
+    "tasks cell_types orthogonal initializers numpy_rnn wrappers",
+    "paths cells text",
+    "transforms convert optimizers",
     "bptt",
+    "recurrent_layer",
     "model",
     "stacked sampling diagnostics",
     "training diagnosis",

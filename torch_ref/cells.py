@@ -191,3 +191,6 @@ class LSTMCell(nn.LSTM):
         """(c_0, h_0) = 0, (B, N) each."""
         zeros = self.weight_hh_l0.new_zeros(batch_size, self.hidden_size)
         return zeros, zeros
+
+
+Cell = VanillaCell | GRUCell | LSTMCell

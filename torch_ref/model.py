@@ -4,8 +4,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from torch_ref.cells import state_of
-from torch_ref.wrappers import Cell, WrappedCell, innermost
+from torch_ref.cells import Cell, state_of
+from torch_ref.wrappers import WrappedCell, innermost
 
 
 class SequenceModel(nn.Module):

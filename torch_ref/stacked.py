@@ -10,9 +10,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from torch_ref.cells import state_of
+from torch_ref.cells import Cell, state_of
 from torch_ref.model import linear_readout
-from torch_ref.wrappers import Cell, WrappedCell
+from torch_ref.wrappers import WrappedCell
 
 
 class StackedModel(nn.Module):

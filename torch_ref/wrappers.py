@@ -16,9 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from torch_ref.cells import GRUCell, LSTMCell, VanillaCell, map_carry, state_of
-
-Cell = VanillaCell | GRUCell | LSTMCell
+from torch_ref.cells import Cell, map_carry, state_of
 
 
 class WrappedCell(nn.Module):

@@ -3,9 +3,10 @@
     report = jaxrnn.diagnose(model, variables, (inputs, targets), loss_fn)
     print(report)
 
-``checks`` refuses bad input, ``evidence`` and ``early`` measure a network, ``course`` reads a run's
-history; ``conditions`` and ``history`` hold the rules, ``thresholds`` where they draw their lines,
-``first_aid`` the table of causes and remedies, ``findings`` and ``report`` what comes out.
+``checks`` refuses bad input. ``measure_network`` and ``measure_early_inputs`` measure a network,
+``run_record`` reads what is known of a run. ``judge_network`` and ``judge_run`` hold the rules,
+``thresholds`` where they draw their lines, ``first_aid`` the table of causes and remedies,
+``findings`` and ``report`` what comes out.
 """
 
 from collections.abc import Mapping
@@ -15,14 +16,18 @@ import jax
 from flax import linen as nn
 
 from jaxrnn.diagnosis.checks import LossFunction, check
-from jaxrnn.diagnosis.conditions import find, in_use
-from jaxrnn.diagnosis.course import Course, read_course
-from jaxrnn.diagnosis.evidence import Evidence, LayerEvidence, measure
 from jaxrnn.diagnosis.findings import Finding
 from jaxrnn.diagnosis.first_aid import FIRST_AID, REMEDIES, Aid, how
-from jaxrnn.diagnosis.history import check_baseline, judge, read_history
+from jaxrnn.diagnosis.judge_network import find, in_use
+from jaxrnn.diagnosis.judge_run import check_baseline, judge, read_history
+from jaxrnn.diagnosis.measure_network import Evidence, LayerEvidence, measure
 from jaxrnn.diagnosis.report import Report
+from jaxrnn.diagnosis.run_record import RunRecord, read_run_record
 from jaxrnn.diagnosis.thresholds import HistoryThresholds, Thresholds
+
+# Earlier names.
+Course = RunRecord
+read_course = read_run_record
 
 __all__ = [
     "FIRST_AID",
@@ -34,11 +39,13 @@ __all__ = [
     "HistoryThresholds",
     "LayerEvidence",
     "Report",
+    "RunRecord",
     "Thresholds",
     "diagnose",
     "how",
     "read_course",
     "read_history",
+    "read_run_record",
 ]
 
 
@@ -56,7 +63,7 @@ def diagnose(
 
     Takes two gradient evaluations and one forward pass (two where a half of the inputs is the same
     in all sequences), in one jitted function; not to be called inside another. See
-    jaxrnn/diagnosis/conditions.py for what each condition means.
+    jaxrnn/diagnosis/judge_network.py for what each condition means.
 
     Args:
       model: any linen model with recurrent layers: nn.RNN of any cell that emits its state, as
@@ -82,7 +89,7 @@ def diagnose(
     if not isinstance(thresholds, Thresholds):
         raise ValueError(f"thresholds must be Thresholds, got {type(thresholds).__name__}")
     check_baseline(baseline)
-    course = None if history is None else read_course(history)
+    course = None if history is None else read_run_record(history)
     shapes = check(model, variables, batch, loss_fn)
     key = jax.random.key(0) if key is None else key
     evidence = measure(model, variables, batch, loss_fn, key, shapes)

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from jaxrnn.diagnosis.evidence import Evidence
+from jaxrnn.diagnosis.measure_network import Evidence
 from jaxrnn.diagnosis.thresholds import Thresholds
 
 # Okabe & Ito's palette, which colour-blind readers can tell apart.

@@ -205,7 +205,7 @@ FIRST_AID: dict[str, Aid] = {
     ),
 }
 
-# What is known instead where a condition has a cause of its own.
+# What is known instead where a condition has a special cause.
 TRUNCATED = Aid(
     "gradients are cut on their way to the start of a sequence",
     "TruncatedCell lets no gradient past a block's first step, so that nothing of a signal at the "

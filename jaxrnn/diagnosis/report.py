@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jaxrnn.diagnosis.course import Course
-from jaxrnn.diagnosis.evidence import Evidence
 from jaxrnn.diagnosis.findings import Finding, conditions_of
 from jaxrnn.diagnosis.first_aid import how
+from jaxrnn.diagnosis.measure_network import Evidence
+from jaxrnn.diagnosis.run_record import RunRecord
 from jaxrnn.diagnosis.thresholds import Thresholds
 
 WIDTH = 100
@@ -32,7 +32,7 @@ class Report:
     findings: tuple[Finding, ...]
     evidence: Evidence
     thresholds: Thresholds
-    course: Course | None = None
+    course: RunRecord | None = None
 
     @property
     def conditions(self) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Where the rules of conditions.py and history.py draw their lines; all of them can be set."""
+"""Where the rules of judge_network.py and judge_run.py draw their lines; all of them can be set."""
 
 import math
 from dataclasses import dataclass, field, fields
@@ -38,9 +38,9 @@ class HistoryThresholds:
         fifteenfold and mean nothing, as in IRNNs that have learnt. Without a baseline it is a share
         of the first loss, but of 0.01 at least.
       spike: least factor of a gradient norm over the run's median that is mentioned. It is no
-        illness: IRNNs whose norms rose by 1e3 to 6e13, clipped, have learnt to add.
+        fault: IRNNs whose norms rose by 1e3 to 6e13, clipped, have learnt to add.
       drift: least factor by which the spectral norm of W_hh changes, from the first epoch to the
-        last, that is mentioned. No illness either: it grew twofold in IRNNs that learnt, and up to
+        last, that is mentioned. No fault either: it grew twofold in IRNNs that learnt, and up to
         3.6-fold, to 10, in tanh networks that did not.
       goal: the share of the baseline that a crawling run is on its way to.
       budgets: least number of whole runs that it would need to get there; who has trained that long
@@ -76,7 +76,7 @@ class Thresholds:
 
     Chosen on the 91 networks of experiments.doctor_calibration, whose labels come from their
     construction or from whether they learn to recall their first input; in the gap between the
-    healthy and the ill, as round numbers.
+    healthy and the faulty, as round numbers.
 
     Attributes:
       vanishing: least m_0. Healthy ones had 1.3e-4 or more (0.8 of an orthogonal matrix over 40
@@ -87,7 +87,7 @@ class Thresholds:
       saturated: largest share of saturated values. Healthy ones had none, saturated ones 0.95 or
         more; between them lies chaos, with 0.48 to 0.66, which may be called either.
       dead_units: largest share of dead units. Half of them dead is no harm to an IRNN that learns;
-        ill ones had 0.8 or more.
+        faulty ones had 0.8 or more.
       short_memory: least s. Healthy ones had 0.01 or more, those of short memory rounding: 4e-8.
       history: those of the run.
 

@@ -1,8 +1,8 @@
-"""Measurements that tell how a recurrent network is doing, and what is wrong with it.
+"""Measurements that tell how a recurrent network is doing; what is wrong is for ``diagnosis``.
 
 ``matrices``: its recurrent kernels alone. ``observation``: a backward pass that keeps the gradient
-by every state, with ``probe`` inside; ``profiles``: what is to be read off that. ``jacobians``: how
-the recurrence stretches what it carries, whatever the loss.
+by every state, with ``probe`` and ``observed_bptt`` inside; ``profiles``: numbers that sum it up.
+``jacobians``: how the recurrence stretches what it carries, whatever the loss.
 """
 
 from jaxrnn.diagnostics.jacobians import jacobian_singular_values, lyapunov_spectrum

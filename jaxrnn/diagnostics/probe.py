@@ -5,7 +5,8 @@ Flax calls ``Probe.intercept`` instead of ``nn.RNN``, which then does what ``nn.
     h_t = F(h_{t-1}, x_t) + ε_t          h_0 = the initial carry + ε_0
 
 and whatever the layer emits is that h_t, so that ∂L/∂ε_t is ∂L/∂h_t. A ``VanillaCell`` goes by
-jaxrnn/diagnostics/observed.py, where that gradient is derived by hand.
+jaxrnn/diagnostics/observed_bptt.py, where that gradient is derived by hand; a ``RecurrentLayer``
+by ``nn.RNN``, and so by the probe.
 """
 
 from collections.abc import Callable
@@ -21,8 +22,8 @@ from flax.linen.recurrent import flip_sequences
 from jaxtyping import Array
 
 from jaxrnn.cells import VanillaCell
-from jaxrnn.diagnostics.observed import Weights, observed_recurrence
-from jaxrnn.model import RecurrentModel
+from jaxrnn.diagnostics.observed_bptt import observed_recurrence
+from jaxrnn.recurrent_layer import RecurrentLayer, weights_for
 from jaxrnn.wrappers import WrappedCell, class_of, innermost, is_state, state_of
 
 
@@ -69,15 +70,31 @@ class Probe:
         """For ``nn.intercept_methods``."""
         module, name = context.module, context.method_name
         self.modules.add(type(module).__name__)
-        if isinstance(module, RecurrentModel) and name == "_wants_fused":
-            call(*args, **kwargs)  # for its errors
-            return False  # by nn.RNN, that is by this class
-        if isinstance(module, RecurrentModel) and name == "_run_scan":
-            cell, readout, *others = args
-            return call(cell, partial(_read_time_major, readout), *others, **kwargs)
+        if isinstance(module, RecurrentLayer) and name == "__call__":
+            return self._run_layer(module, *args, **kwargs)
         if type(module).__call__ is nn.RNN.__call__ and name == "__call__":
             return self._run(module, *args, **kwargs)
         return call(*args, **kwargs)
+
+    def _run_layer(
+        self,
+        layer: RecurrentLayer,
+        inputs: Array,
+        readout: Callable[[Array], Array],
+        *,
+        initial_carry: Any = None,
+        seq_lengths: Array | None = None,
+        reverse: bool = False,
+    ) -> tuple[Any, Array]:
+        """``RecurrentLayer.__call__``, by ``nn.RNN`` and so by ``_run``."""
+        layer.wants_fused(inputs)  # for its errors
+        return layer.run_scan(
+            inputs,
+            partial(_read_time_major, readout),
+            initial_carry=initial_carry,
+            seq_lengths=seq_lengths,
+            reverse=reverse,
+        )
 
     def _run(
         self,
@@ -220,16 +237,11 @@ def _emitted(cell: nn.RNNCellBase, h: Any, moved: Any, y: Any) -> Any:
 def _run_fused(rnn: nn.RNN, carry: Any, x: Array, eps: Array | None) -> tuple[Array, Array, Array]:
     """A VanillaCell, by ``observed_recurrence``."""
     cell: Any = rnn.cell
-    params = cell.variables["params"]
-    x, W_xh, b_h, W_hh = nn.dtypes.promote_dtype(
-        x, params["i"]["kernel"], params["i"]["bias"], params["h"]["kernel"], dtype=cell.dtype
-    )
-    bias = params.get("modrelu_bias")
-    bias = None if bias is None else bias.astype(W_hh.dtype)
+    x, weights = weights_for(cell, x)
+    W_hh = weights.W_hh
     if eps is None:
         eps = jnp.zeros((x.shape[0] + 1, *carry.shape), W_hh.dtype)
     h_0 = carry.astype(W_hh.dtype)
-    weights = Weights(W_xh, b_h, W_hh, bias)
     hidden = observed_recurrence(cell.activation, weights, h_0, x, eps)
     return jnp.concatenate([h_0[None], hidden]), hidden, eps
 

@@ -1,4 +1,4 @@
-"""What is to be read off the gradients and states that ``observe`` returns.
+"""Numbers that sum up the gradients and states that ``observe`` returns.
 
     p_t = ‖∂L/∂h_t‖          t = 0 … T
 
@@ -7,25 +7,18 @@ in a linear network by a constant factor per step, so that ln p is a straight li
 2013, On the difficulty of training recurrent neural networks.)
 """
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from jaxrnn.cell_types import cell_types
+from jaxrnn.cells import ACTIVATIONS, activation_of
 from jaxrnn.diagnostics.probe import LayerObservation
 from jaxrnn.paths import named_leaves
 
-# Which of the cells' states are values of tanh, and where they are among the arrays of the carry,
-# whose last ones are the cell's own where it is wrapped. A mean of such values, in cells whose
-# gates, or a leak, mix the last one in.
-_TANH_OF: dict[str, Callable[[list[Array]], Array]] = {
-    **dict.fromkeys(("VanillaCell", "SimpleCell", "GRUCell", "MGUCell"), lambda arrays: arrays[-1]),
-    **dict.fromkeys(("LSTMCell", "OptimizedLSTMCell"), lambda arrays: jnp.tanh(arrays[-2])),
-}
-
-# tanh' = 1 − h² below this, hence |h| > 0.95: less than a tenth of a gradient gets through.
+# phi' below this: less than a tenth of a gradient gets through. Of tanh that is |h| > 0.95.
 SATURATED = 0.1
 
 
@@ -106,32 +99,39 @@ def saturated_share(
     states: Float[Array, "*steps N"],
     threshold: float = SATURATED,
     valid: Bool[Array, "*steps"] | None = None,
+    activation: str = "tanh",
 ) -> Float[Array, ""]:
-    """The share of tanh's values h at which tanh' = 1 − h² is below ``threshold``.
+    """The share of values h = phi(z) at which phi'(z) is below ``threshold``; tanh' = 1 − h².
 
     Args:
       states: h.
-      threshold: of tanh'.
+      threshold: of phi'.
       valid: which steps count; None: all.
+      activation: phi, a name in ``jaxrnn.cells.ACTIVATIONS``.
+
+    Raises:
+      ValueError: an unknown activation.
     """
     # Counted, for XLA would write out a mean's floating-point ones and zeros.
-    saturated = jnp.count_nonzero(1 - states * states < threshold, axis=-1)
+    derivative = activation_of(activation).derivative
+    saturated = jnp.count_nonzero(derivative(states) < threshold, axis=-1)
     return jnp.mean(saturated / states.shape[-1], dtype=_wide(states), where=valid)
 
 
 def layer_saturation(layer: LayerObservation, threshold: float = SATURATED) -> Float[Array, ""]:
-    """``saturated_share`` of a layer's tanh units, over h_1 … h_T without padding.
+    """``saturated_share`` of the units whose phi saturates, over h_1 … h_T without padding.
 
-    They are h of a VanillaCell, SimpleCell, GRUCell or MGUCell (a mean of tanh's values, in the
-    last two) and tanh(c) of an LSTM, whose carry is (c, h); or of one of them in the wrappers of
-    jaxrnn/wrappers.py, where a unit that leaks is a mean of them over time: tanh of that mean, of
-    an LSTM's c. NaN for any other cell or activation.
+    Of the activations that is tanh. Its values are, by jaxrnn/cell_types.py, h of a VanillaCell,
+    SimpleCell, GRUCell or MGUCell (a mean of them, in the last two) and tanh(c) of an LSTM, whose
+    carry is (c, h); also in the wrappers of jaxrnn/wrappers.py, where a unit that leaks is a mean
+    of them over time: tanh of that mean, of an LSTM's c. NaN for any other cell or activation.
     """
-    cell = layer.cell.rpartition("(")[2].rstrip(")")
-    if layer.activation != "tanh" or cell not in _TANH_OF:
+    cell, name = cell_types(layer.cell)[-1], layer.activation
+    if name not in ACTIVATIONS or not ACTIVATIONS[name].saturates or cell.activated is None:
         return jnp.asarray(jnp.nan)
     later = [h[1:] for h in jax.tree.leaves(layer.states)]
-    return saturated_share(_TANH_OF[cell](later), threshold, valid_steps(layer))
+    values = cell.activated(later, ACTIVATIONS[name].phi)
+    return saturated_share(values, threshold, valid_steps(layer), name)
 
 
 def dead_share(

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 
-from jaxrnn.diagnosis.evidence import Evidence, Kernel, LayerEvidence
+from jaxrnn.diagnosis.measure_network import Evidence, Kernel, LayerEvidence
 
 HEALTHY_LAYER = LayerEvidence(
     cell="VanillaCell",

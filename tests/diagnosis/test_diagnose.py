@@ -20,8 +20,8 @@ from jaxrnn import (
 )
 from jaxrnn.diagnosis import FIRST_AID, HistoryThresholds, Thresholds
 from jaxrnn.diagnosis.checks import check
-from jaxrnn.diagnosis.early import plan_exchange
-from jaxrnn.diagnosis.evidence import _memory, _numbers
+from jaxrnn.diagnosis.measure_early_inputs import plan_exchange
+from jaxrnn.diagnosis.measure_network import _memory, _numbers
 from jaxrnn.diagnostics import observe_memory
 
 B, T, D, N, C = 4, 30, 2, 6, 3

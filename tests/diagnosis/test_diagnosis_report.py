@@ -4,7 +4,7 @@ import json
 import math
 
 from jaxrnn.diagnosis import FIRST_AID, REMEDIES, Report, Thresholds
-from jaxrnn.diagnosis.conditions import find
+from jaxrnn.diagnosis.judge_network import find
 from tests.diagnosis.support import evidence
 
 ILL = {"memory": (0.0, 1e-30, math.nan, math.inf, 1.0), "memory_rate": math.nan, "saturated": 0.9}

@@ -152,7 +152,7 @@ CASES = {
     **{
         f"{wrapper.__name__} around {kind.__name__}": one_layer(wrapper(kind(N, **WIDE), option))
         for wrapper, option, kind in (
-            (LeakyCell, 0.3, VanillaCell),  # itself observed by observed.py
+            (LeakyCell, 0.3, VanillaCell),  # itself observed by observed_bptt.py
             (LeakyCell, 0.3, nn.OptimizedLSTMCell),  # of which c leaks too
             (SkipCell, 3, nn.GRUCell),
         )

@@ -9,9 +9,9 @@
                     nothing, in proportion to what exchanging all does
     healthy         none of these
 
-with m_t of jaxrnn/diagnosis/evidence.py; causes come before what they lead to. Vanishing and
-exploding are judged from end to end, by what the given length asks for: half of a signal lost at
-every step is no harm in five, and fatal in fifty. They are judged in each layer by itself;
+with m_t of jaxrnn/diagnosis/measure_network.py; causes come before what they lead to. Vanishing
+and exploding are judged from end to end, by what the given length asks for: half of a signal lost
+at every step is no harm in five, and fatal in fifty. They are judged in each layer by itself;
 short_memory is the model's.
 
 ``short_memory`` says how the model is, not that this is wrong: where a loss asks for recent inputs
@@ -19,23 +19,15 @@ only, nothing else is to be expected. What vanishes has a short memory too. A ne
 without vanishing, where what it keeps is not read.
 """
 
-import math
 from typing import Any
 
-from jaxrnn.diagnosis.evidence import Evidence, LayerEvidence
+from jaxrnn.cell_types import cell_types
+from jaxrnn.cells import ACTIVATIONS
 from jaxrnn.diagnosis.findings import Finding, finding
 from jaxrnn.diagnosis.first_aid import BAD_DATA, LARGE_INPUTS, REMEDIES, TRUNCATED
+from jaxrnn.diagnosis.measure_network import Evidence, LayerEvidence
 from jaxrnn.diagnosis.thresholds import Thresholds
 from jaxrnn.diagnostics.profiles import SATURATED
-
-# Cells, and the names that remedies have for them.
-CELLS = {
-    "GRUCell": "gru",
-    "LSTMCell": "lstm",
-    "OptimizedLSTMCell": "lstm",
-    "SkipCell": "skip",
-    "LeakyCell": "leaky",
-}
 
 
 def find(evidence: Evidence, thresholds: Thresholds) -> tuple[Finding, ...]:
@@ -98,8 +90,7 @@ def _in_layer(path: str, layer: LayerEvidence, thresholds: Thresholds) -> list[F
 
 def _in_use(layer: LayerEvidence) -> set[str]:
     """The remedies that a layer's cell is, with what is wrapped around it."""
-    names = layer.cell.rstrip(")").split("(")  # LeakyCell(GRUCell)
-    cells = {CELLS[name] for name in names if name in CELLS}
+    cells = {cell.remedy for cell in cell_types(layer.cell) if cell.remedy is not None}
     return cells | {name for name in REMEDIES if name == layer.activation}
 
 
@@ -110,12 +101,15 @@ def _is_cut(layer: LayerEvidence, thresholds: Thresholds) -> bool:
 
 
 def _is_driven(layer: LayerEvidence) -> bool:
-    """Whether W_hh alone could not saturate so many units: inputs or biases must have.
+    """Whether W_hh alone could not saturate that many units: inputs or biases must have.
 
-    The mean square of W_hh h is σ_max² at most, since |h| ≤ 1; that of the share's units alone is
-    more. Gates have several kernels, of which this is not to be told.
+    The mean square of W_hh h is σ_max² at most, since |h| ≤ 1 where phi saturates; that of the
+    share's units alone is more. Gates have several kernels, of which this is not to be told.
     """
-    least = math.atanh(math.sqrt(1 - SATURATED))  # |z| of a saturated unit
+    activation = ACTIVATIONS.get(layer.activation or "")
+    if activation is None or activation.saturates_at is None:
+        return False
+    least = activation.saturates_at(SATURATED)  # |z| of a saturated unit
     norms = [W.spectral_norm for W in layer.kernels.values()]
     return len(norms) == 1 and norms[0] ** 2 < layer.saturated * least**2
 

@@ -1,4 +1,4 @@
-"""What only training shows, from the course of a run.
+"""What only training shows, from the record of a run.
 
     non_finite          the loss of the last epoch is NaN or Inf
     stuck_at_baseline   the best loss never fell below 0.9 of what an answer without memory reaches
@@ -19,8 +19,8 @@ import statistics
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from jaxrnn.diagnosis.course import LEAST_EPOCHS, Course, finite, read_course
 from jaxrnn.diagnosis.findings import Finding, finding
+from jaxrnn.diagnosis.run_record import LEAST_EPOCHS, RunRecord, finite, read_run_record
 from jaxrnn.diagnosis.thresholds import HistoryThresholds, is_positive
 
 MIN_EPOCHS = 6  # that thirds of a run are to be told by
@@ -47,7 +47,7 @@ def read_history(
     check_baseline(baseline)
     if thresholds is not None and not isinstance(thresholds, HistoryThresholds):
         raise ValueError(f"thresholds must be HistoryThresholds, got {thresholds!r}")
-    return judge(read_course(run), baseline, thresholds or HistoryThresholds())
+    return judge(read_run_record(run), baseline, thresholds or HistoryThresholds())
 
 
 def check_baseline(baseline: Any) -> None:
@@ -57,7 +57,7 @@ def check_baseline(baseline: Any) -> None:
 
 
 def judge(
-    course: Course,
+    course: RunRecord,
     baseline: float | None,
     limits: HistoryThresholds,
     in_use: Collection[str] = (),
@@ -89,7 +89,7 @@ def judge(
     )
 
 
-def _not_finite(course: Course) -> dict[str, Any] | None:
+def _not_finite(course: RunRecord) -> dict[str, Any] | None:
     """A run that diverged is called so."""
     if course.status == "diverged" or math.isfinite(course.losses[-1]):
         return None
@@ -97,7 +97,7 @@ def _not_finite(course: Course) -> dict[str, Any] | None:
 
 
 def _unstable(
-    course: Course, baseline: float | None, limits: HistoryThresholds
+    course: RunRecord, baseline: float | None, limits: HistoryThresholds
 ) -> dict[str, Any] | None:
     losses, restarts = finite(course.train_losses), course.restarts
     what = []
@@ -117,7 +117,7 @@ def _unstable(
     return {"what": ", ".join(what), "least": least, "highest": highest, "restarts": restarts}
 
 
-def _is_high(course: Course, baseline: float | None, limits: HistoryThresholds) -> bool:
+def _is_high(course: RunRecord, baseline: float | None, limits: HistoryThresholds) -> bool:
     """Whether the training loss ends far above the baseline."""
     losses = finite(course.train_losses)
     if baseline is None or len(losses) < LEAST_EPOCHS:

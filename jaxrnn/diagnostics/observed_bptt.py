@@ -8,26 +8,18 @@ zero ε_t that is never added. See jaxrnn/bptt.py for the equations.
 Steps are taken in chunks that stay in the processor's cache, as ``bptt.in_chunks`` takes them, and
 memory decides the time: of T·B·N numbers there are two arrays, h_t, and g_t, which turns into
 ∂L/∂h_t in place. Every further one would cost its pages: what XLA needs for a call it allocates
-anew, and above 32 MiB glibc gets that from the system each time instead of keeping it.
+again, and above 32 MiB glibc gets that from the system each time instead of keeping it.
 """
 
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxrnn import bptt
-
-
-class Weights(NamedTuple):
-    """Of a VanillaCell: the kernels W_xhᵀ and W_hhᵀ, b_h, and b of modReLU or None."""
-
-    W_xh: Any
-    b_h: Any
-    W_hh: Any
-    bias: Any
+from jaxrnn.recurrent_layer import Weights
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))

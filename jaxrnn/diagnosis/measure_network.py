@@ -5,8 +5,8 @@
 
 of every recurrent layer (``observe_memory``, ``observe``), with the shares of saturated and of dead
 units, the singular values of its recurrent kernels, and how much early inputs move the outputs
-(jaxrnn/diagnosis/early.py). In a padded batch (``seq_lengths``) m is counted from each sequence's
-own end.
+(jaxrnn/diagnosis/measure_early_inputs.py). In a padded batch (``seq_lengths``) m is counted from
+each sequence's own end.
 """
 
 import math
@@ -20,7 +20,7 @@ from jaxtyping import Array
 
 from jaxrnn import diagnostics
 from jaxrnn.diagnosis.checks import LossFunction
-from jaxrnn.diagnosis.early import Exchange, early_share, plan_exchange
+from jaxrnn.diagnosis.measure_early_inputs import Exchange, early_share, plan_exchange
 from jaxrnn.diagnostics import LayerObservation, Observation
 from jaxrnn.paths import is_recurrent_kernel, named_leaves
 
@@ -92,7 +92,8 @@ class Evidence:
     Attributes:
       loss: L.
       gradient_norm: of all parameters together.
-      early_share: s of jaxrnn/diagnosis/early.py; NaN: there is nothing to exchange.
+      early_share: s of jaxrnn/diagnosis/measure_early_inputs.py; NaN: there is nothing to
+        exchange.
       not_finite: the first of inputs, parameters, states, outputs, targets (of a loss that is
         not finite), loss and gradients with NaN or Inf, by name; None: there is none.
       layers: by the path of their cell's parameters.

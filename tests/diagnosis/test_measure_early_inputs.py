@@ -7,7 +7,7 @@ import pytest
 from flax import linen as nn
 
 from jaxrnn import SequenceModel, VanillaCell
-from jaxrnn.diagnosis.early import Exchange, early_share, plan_exchange
+from jaxrnn.diagnosis.measure_early_inputs import Exchange, early_share, plan_exchange
 from jaxrnn.diagnostics import observe
 
 B, T, D, C = 3, 6, 2, 4

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrnn.diagnosis.evidence import _evidence
+from jaxrnn.diagnosis.measure_network import _evidence
 from jaxrnn.diagnostics import LayerObservation, Observation
 
 T, B, N = 3, 2, 4

@@ -5,8 +5,8 @@ import math
 import pytest
 
 from jaxrnn.diagnosis import FIRST_AID, Thresholds
-from jaxrnn.diagnosis.conditions import find
-from jaxrnn.diagnosis.evidence import Kernel
+from jaxrnn.diagnosis.judge_network import find
+from jaxrnn.diagnosis.measure_network import Kernel
 from tests.diagnosis.support import evidence
 
 NAN, INF = math.nan, math.inf

@@ -1,4 +1,4 @@
-"""The course of a run: what a results.json says of it, read and checked.
+"""A run as a results.json records it, read and checked.
 
 A run is an entry of "runs": {"history": {"epoch": [...], "val_loss": [...], ...}, "steps": {...},
 "final": {...}, "status": "completed"}; numbers that were not finite are null there.
@@ -16,7 +16,7 @@ STATUSES = ("completed", "diverged", "interrupted")
 
 
 @dataclass(frozen=True)
-class Course:
+class RunRecord:
     """Of one run; NaN for what is not known, or was not finite.
 
     Attributes:
@@ -36,7 +36,7 @@ class Course:
     spectral_norms: tuple[float, float]
 
     def remarks(self, limits: HistoryThresholds) -> tuple[str, ...]:
-        """What is conspicuous, and yet no illness: a network may have it and learn."""
+        """What is unusual and still no fault: a network may have it and learn."""
         said = []
         if len(self.losses) < LEAST_EPOCHS and self.status != "diverged":
             said.append(f"the run has fewer than {LEAST_EPOCHS} epochs, too few to judge it by")
@@ -48,8 +48,8 @@ class Course:
         return tuple(said)
 
 
-def read_course(run: Mapping[str, Any]) -> Course:
-    """The course of an entry of "runs" in a results.json.
+def read_run_record(run: Mapping[str, Any]) -> RunRecord:
+    """The record of a run, from an entry of "runs" in a results.json.
 
     Raises:
       ValueError: an entry of another schema, or one without any loss that has not diverged.
@@ -76,7 +76,7 @@ def read_course(run: Mapping[str, Any]) -> Course:
     norms = sorted(finite(_numbers(steps, "grad_norm")))
     median = norms[len(norms) // 2] if norms else 0.0
     spectral = finite(_numbers(history, "spectral_norm"))
-    return Course(
+    return RunRecord(
         status,
         losses[0],
         losses[-1],
@@ -87,7 +87,7 @@ def read_course(run: Mapping[str, Any]) -> Course:
 
 
 def finite(column: Sequence[float]) -> list[float]:
-    """Those that are."""
+    """The numbers in it that are finite."""
     return [value for value in column if math.isfinite(value)]
 
 
