@@ -33,7 +33,6 @@ nb_execution_show_tb = True
 nb_execution_in_temp = True
 nb_merge_streams = True
 
-myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3  # the anchors of headings are those of GitHub
 
 autodoc_member_order = "bysource"
