@@ -27,7 +27,7 @@ from experiments.char_lm.claims import claim_7, claim_10, language_section
 from experiments.checkpoint_cost.claims import checkpoint_sentence
 from experiments.copy_task.claims import claim_1, claim_2
 from experiments.doctor_calibration.claims import doctor_sentence
-from experiments.gpu.claims import gpu_section
+from experiments.gpu.claims import NOT_RUN, gpu_section
 from experiments.gradient_analysis.claims import claim_6, claim_8
 from experiments.harness.records.evidence import Row, load, table
 from experiments.harness.records.results import ROOT
@@ -127,6 +127,12 @@ def short_verdict(verdict: str) -> str:
     return "holds" if all(holds) else "fails" if all(fails) else "holds in part"
 
 
+def gpu_line() -> str:
+    """Whether anything was run on a GPU."""
+    said = "Not run on a GPU" if gpu_section() == NOT_RUN else "Run on a GPU"
+    return f"{said}: see [the page on GPUs](docs/results/gpu.md)."
+
+
 def claims_page() -> str:
     """docs/results/claims.md."""
     blocks = [
@@ -207,8 +213,12 @@ def command_table() -> str:
 def usage(experiment: Experiment) -> str:
     """The command lines of one experiment."""
     rows = [
-        [f"`python -m experiments.{line(experiment, command)}`", minutes(command.minutes)]
-        + [command.what, f"`figures/{command.folder}/`" if command.folder else "nothing"]
+        [
+            f"`python -m experiments.{line(experiment, command)}`",
+            minutes(command.minutes),
+            command.what,
+            f"`figures/{command.folder}/`" if command.folder else "nothing",
+        ]
         for command in experiment.commands
     ]
     return table(["command", "takes", "what", "writes"], rows)
@@ -287,7 +297,7 @@ def over_seeds(runs: list[dict], quantity: str) -> str:
 def pages() -> dict[str, dict[str, Writer]]:
     """File → the sections that are written into it, by the name in their marks."""
     found: dict[str, dict[str, Writer]] = {
-        "README.md": {"claims": claims_list},
+        "README.md": {"claims": claims_list, "gpu": gpu_line},
         "docs/start.md": {"commands": command_table},
     }
     for experiment in EXPERIMENTS:
@@ -346,7 +356,7 @@ def written(root: Path = ROOT) -> dict[Path, str]:
 
 def main() -> None:
     """Write the pages."""
-    description, _, details = __doc__.partition("\n")
+    description, _, details = (__doc__ or "").partition("\n")
     argparse.ArgumentParser(
         prog="python -m experiments.claims",
         description=description,
