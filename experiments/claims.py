@@ -171,11 +171,12 @@ def sentence(text: str) -> str:
 
 
 def bullets(text: str) -> str:
-    """One point for each sentence, and one for each part of it between semicolons."""
+    """A point for each part of a sentence; below its first one where that names what follows."""
     points = []
     for said in re.split(r"\. (?=\w)", text):
         first, *more = split_outside_brackets(said)
-        points += [f"- {first}", *(f"  - {part}" for part in more)] if more else [f"- {first}"]
+        indent = "  " if ": " in first else ""
+        points += [f"- {first}", *(f"{indent}- {part}" for part in more)]
     return "\n".join(points)
 
 
@@ -269,7 +270,10 @@ def results(experiment: Experiment) -> str:
             name = f"{label} ({backend})" if len(backends) > 1 else label
             cells = [over_seeds(runs, quantity) for quantity in quantities]
             rows.append([f"`{command.options or 'default'}`", name, str(len(runs)), *cells])
-    return table(["command", "run", "seeds", *quantities.values()], rows)
+    lines = [["options", "run", "seeds", *quantities.values()], *rows]
+    if len(experiment.commands) == 1:
+        lines = [cells[1:] for cells in lines]
+    return table(lines[0], lines[1:])
 
 
 def run_label(run: Mapping[str, Any]) -> str:
@@ -277,7 +281,8 @@ def run_label(run: Mapping[str, Any]) -> str:
     changed = run["settings"]
     if "setting" in changed:
         return f"{run['method']}, {changed['setting']}"
-    words = [f"{name} {value_text(value)}" for name, value in changed.items() if name != "part"]
+    said = {name: value_text(value) for name, value in changed.items() if name != "part"}
+    words = [f"{name} {value}" for name, value in said.items() if value not in run["method"]]
     return ", ".join([run["method"], *words]).replace("_", " ")
 
 
@@ -354,7 +359,7 @@ def written(root: Path = ROOT) -> dict[Path, str]:
     return texts | {root / name: write() for name, write in WHOLE_PAGES.items()}
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Write the pages."""
     description, _, details = (__doc__ or "").partition("\n")
     argparse.ArgumentParser(
@@ -362,7 +367,7 @@ def main() -> None:
         description=description,
         epilog=details,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-    ).parse_args()
+    ).parse_args(arguments)
     for path, text in written().items():
         path.write_text(text)
 
