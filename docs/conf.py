@@ -1,5 +1,6 @@
 """The documentation site: `make docs` builds it into docs/_build, without a network."""
 
+import logging
 import os
 import re
 import sys
@@ -11,6 +12,15 @@ sys.path.insert(0, str(ROOT))
 os.environ["PYTHONPATH"] = str(ROOT)
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+# What Jupyter keeps for itself stays in the tree too. Kernels talk to this process alone.
+BUILD = ROOT / "docs" / "_build"
+PROFILE = BUILD / "ipython" / "profile_default"
+PROFILE.mkdir(parents=True, exist_ok=True)
+(PROFILE / "ipython_kernel_config.py").write_text("get_config().IPKernelApp.log_level = 40\n")
+os.environ["IPYTHONDIR"] = str(BUILD / "ipython")
+os.environ["JUPYTER_RUNTIME_DIR"] = str(BUILD / "jupyter")
+logging.getLogger("traitlets").setLevel(logging.WARNING)
 
 project = "jaxrnn"
 author = "the jaxrnn authors"
@@ -25,7 +35,7 @@ extensions = [
 exclude_patterns = ["_build", "jupyter_execute"]
 
 nb_execution_mode = "cache"
-nb_execution_cache_path = str(ROOT / "docs" / "_build" / "notebooks")
+nb_execution_cache_path = str(BUILD / "notebooks")
 nb_execution_timeout = 120
 nb_execution_raise_on_error = True
 nb_execution_show_tb = True
