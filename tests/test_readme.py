@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from experiments import claims
 from experiments.catalogue import EXPERIMENTS
+from experiments.claims import __main__ as command
+from experiments.claims import site
+from experiments.claims.verdicts import short_verdict
 from experiments.harness.records.panels import panels_of
 from experiments.remedies.outcomes import UNTREATED, VERDICTS, best_first, outcomes
 from jaxrnn.diagnosis import FIRST_AID
@@ -70,14 +72,14 @@ def test_the_examples_of_diagnosis_run():
 
 
 def test_the_pages_are_those_of_the_committed_results():
-    for path, text in claims.written().items():
+    for path, text in site.written().items():
         assert path.read_text() == text, f"{path}: run python -m experiments.claims"
 
 
 def test_every_marked_part_is_written_by_the_command():
     for page, text in PAGES.items():
         marked = re.findall(r"<!-- (\w+): begin -->", text)
-        assert sorted(marked) == sorted(claims.pages().get(page, {})), page
+        assert sorted(marked) == sorted(site.pages().get(page, {})), page
 
 
 def test_every_experiment_has_a_page():
@@ -120,24 +122,24 @@ def test_every_figure_is_on_a_page():
     ],
 )
 def test_a_verdict_in_short(verdict, short):
-    assert claims.short_verdict(verdict) == short
+    assert short_verdict(verdict) == short
 
 
 def test_a_verdict_without_a_word_in_bold_is_refused():
     with pytest.raises(ValueError, match="holds"):
-        claims.short_verdict("it may be")
+        short_verdict("it may be")
 
 
 def test_a_page_without_its_marks_is_refused():
     with pytest.raises(ValueError, match="expected one <!-- claims: begin -->"):
-        claims.rewrite("no marks", {"claims": lambda: "text"})
+        site.rewrite("no marks", {"claims": lambda: "text"})
 
 
 @pytest.mark.parametrize(("arguments", "status"), [(["--help"], 0), (["--bogus"], 2), (["x"], 2)])
 def test_help_and_wrong_arguments_write_nothing(arguments, status, monkeypatch, capsys):
-    monkeypatch.setattr(claims, "written", lambda: pytest.fail("it wrote"))
+    monkeypatch.setattr(command, "written", lambda: pytest.fail("it wrote"))
     with pytest.raises(SystemExit) as stopped:
-        claims.main(arguments)
+        command.main(arguments)
     assert stopped.value.code == status
     captured = capsys.readouterr()
     assert "usage: python -m experiments.claims" in captured.out + captured.err
