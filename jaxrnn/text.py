@@ -67,12 +67,12 @@ class Text:
         return "".join(self.vocabulary[token] for token in tokens)
 
     def unigram_entropy(self, split: str = "test") -> float:
-        """Nats a character of a split, foretold by how often the training split has each."""
+        """Nats per character of a split, predicted by how often the training split has each."""
         counts = np.bincount(self.split("train"), minlength=len(self.vocabulary)) + 1
         return float(-np.log(counts / counts.sum())[self.split(split)].mean())
 
     def bigram_entropy(self, split: str = "test") -> float:
-        """Nats a character of a split, foretold from the one before it alone.
+        """Nats per character of a split, predicted from the one before it alone.
 
         Counts begin at one, for pairs that the training split does not have.
         """
@@ -97,7 +97,7 @@ class StreamBatch(NamedTuple):
 
 @dataclass(frozen=True)
 class CharacterTask:
-    """Foretell each character of a text from those before it, by truncated BPTT.
+    """Predict each character of a text from those before it, by truncated BPTT.
 
     The training split is a ring, on which B streams run from places equally far apart. A batch is
     the next T characters of each stream, so that the carry of one batch begins the next one; but
@@ -148,7 +148,7 @@ class CharacterTask:
         return self.text.split("train")
 
     def batches(self, start: int, count: int) -> StreamBatch:
-        """So many batches from the streams' character ``start`` on, (count, B, T) each."""
+        """``count`` batches from the streams' character ``start`` on, (count, B, T) each."""
         n, T, B = len(self._ring), self.seq_len, self.streams
         starts = np.arange(B) * (n // B)
         places = starts[:, None] + np.arange(start, start + count * T + 1)

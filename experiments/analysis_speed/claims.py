@@ -21,7 +21,7 @@ def analysis_sentence(results: dict[str, Any]) -> str:
     return (
         f"A language model (N = 100, T = 35, B = 32) trains {said(ours)} times as fast as the "
         f"fastest torch_ref (target: 2.5, {verdict}), {said(alone)} on one device; {speed:,.0f} "
-        "characters a second (median, quartiles; `python -m experiments.analysis_speed`). Looking "
-        "inside a network, that is the states, their gradients, saturation and dead units, takes "
-        f"so many times its ordinary gradient (target: at most 2): {costs}."
+        "characters a second (median, quartiles; `python -m experiments.analysis_speed`). To "
+        "measure the states of a network, their gradients, saturation and dead units takes as long "
+        f"as its ordinary gradient, times (target: at most 2): {costs}."
     )

@@ -32,7 +32,7 @@ class Work:
     Attributes:
       task: one with T time steps; D and C are the task's.
       batch_size, hidden: B and N.
-      steps: K, steps of a chunk, so many that a chunk takes a tenth of a second or more.
+      steps: K, steps of a chunk: enough for a tenth of a second or more.
     """
 
     task: Task
@@ -79,7 +79,7 @@ def jaxrnn_chunk(work: Work, **changes: Any) -> Chunk:
 
 
 def torch_ref_chunk(work: Work, threads: int, compiled: bool = False) -> Chunk:
-    """torch_ref likewise, on so many threads, with torch.compile or without."""
+    """torch_ref likewise, on ``threads`` threads, with torch.compile or without."""
     import torch  # an extra; the command has made sure of it
 
     library, recipe, batches = load_backend("torch"), work.recipe(), work.batches()

@@ -80,11 +80,11 @@ def measure(config: DoctorCalibrationConfig) -> list[Run]:
 
 
 def score(runs: list[Run]) -> dict[str, float]:
-    """The share judged right, and that of the healthy which were called ill."""
+    """The share judged right, and that of the healthy in which a fault was found."""
     healthy = [run for run in runs if run.settings["label"] == "healthy"]
     return {
         "right": float(np.mean([run.final["right"] for run in runs])),
-        "healthy_called_ill": float(
+        "healthy_with_a_fault": float(
             np.mean([tuple(run.final["conditions"]) != ("healthy",) for run in healthy])
         ),
     }
@@ -119,7 +119,7 @@ def print_verdicts(runs: list[Run]) -> None:
         shares = score(chosen)
         report.console.print(
             f"right {shares['right']:.1%} of {len(chosen)}, "
-            f"healthy called ill {shares['healthy_called_ill']:.1%}"
+            f"a fault found in {shares['healthy_with_a_fault']:.1%} of the healthy"
         )
 
 

@@ -1,4 +1,4 @@
-"""Networks whose illness is known, to calibrate jaxrnn.diagnose on and to judge it by.
+"""Networks whose condition is known, to calibrate jaxrnn.diagnose on and to judge it by.
 
 A label comes from how a network is made (0.5 times an orthogonal W_hh with |phi'| ≤ 1 forgets by
 0.5 a step), or from whether it learns a recall task; never from what jaxrnn measures. Networks
@@ -144,7 +144,7 @@ def outcome_fits(network: Network, loss: float) -> bool:
 
 
 def scaled(factor: float) -> Setter:
-    """So many times what init gave."""
+    """``factor`` times what init gave."""
     return lambda rng, old: factor * old
 
 

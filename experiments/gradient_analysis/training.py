@@ -49,7 +49,7 @@ class Trainer:
         measure: Callable[[Run, Weights], dict[str, Any]] | None = None,
         epochs: int | None = None,
     ) -> list[Run]:
-        """The runs of a recipe over so many steps, rounded up to whole epochs."""
+        """The runs of a recipe over ``steps`` steps, rounded up to whole epochs."""
         epochs = epochs or self.epochs
         per_epoch = -(-steps // epochs)
         assert recipe.streams is not None

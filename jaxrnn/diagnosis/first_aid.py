@@ -165,7 +165,7 @@ FIRST_AID: dict[str, Aid] = {
         "gradients do not reach the start of a sequence",
         "of a signal at the end {memory_left:.1e} is left {steps} steps before (a factor of "
         "{memory_rate:.2f} a step; the recurrent kernel's spectral radius is "
-        "{spectral_radius:.2f}): W_hh times phi' shrinks what it carries (no illness where "
+        "{spectral_radius:.2f}): W_hh times phi' shrinks what it carries (no fault where "
         "the loss asks for nothing from that far back; and gates may still learn to keep it)",
         (
             *("henaff_modrelu", "projection_modrelu", "skip", "henaff_init", "projection"),
@@ -188,7 +188,7 @@ FIRST_AID: dict[str, Aid] = {
         "only recent inputs move the output",
         "exchanging the first half of {steps} steps moves the last outputs by {early_share:.1e} of "
         "what exchanging all does: early inputs are forgotten, or what is kept is not read (no "
-        "illness where the loss asks for recent inputs only)",
+        "fault where the loss asks for recent inputs only)",
         (
             *("gru", "lstm", "henaff_modrelu", "relu+identity_init", "modrelu", "relu", "irnn"),
             *("leaky_relu+orthogonal_init", "gru_projected", "projection_modrelu"),

@@ -52,7 +52,7 @@ def test_scores(capsys):
         run("healthy", ("exploding",), False, "well but blamed"),
         run("vanishing", ("healthy",), False, "ill but missed"),
     ]
-    assert score(runs) == {"right": 0.5, "healthy_called_ill": pytest.approx(1 / 3)}
+    assert score(runs) == {"right": 0.5, "healthy_with_a_fault": pytest.approx(1 / 3)}
     print_verdicts(runs)
     said = capsys.readouterr().out
     assert "well but blamed: healthy, found exploding" in said
