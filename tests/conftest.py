@@ -25,6 +25,11 @@ os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache_of_this_machine()))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
+# Threads of PyTorch wait for XLA's, and for those of the other workers: ten times slower.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Workers of pytest-xdist are told the width of a terminal that no command here prints to.
+os.environ.pop("COLUMNS", None)
+
 import jax  # noqa: E402
 import jaxtyping  # noqa: E402
 import numpy as np  # noqa: E402

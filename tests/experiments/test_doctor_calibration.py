@@ -49,15 +49,15 @@ def test_scores(capsys):
     runs = [
         run("healthy", ("healthy",), True),
         run("healthy", ["healthy"], True),
-        run("healthy", ("exploding",), False, "well but blamed"),
-        run("vanishing", ("healthy",), False, "ill but missed"),
+        run("healthy", ("exploding",), False, "healthy but blamed"),
+        run("vanishing", ("healthy",), False, "vanishing but missed"),
     ]
     assert score(runs) == {"right": 0.5, "healthy_with_a_fault": pytest.approx(1 / 3)}
     print_verdicts(runs)
     said = capsys.readouterr().out
-    assert "well but blamed: healthy, found exploding" in said
-    assert "ill but missed: vanishing, found healthy" in said
-    assert "right 50.0% of 4, healthy called ill 33.3%" in said
+    assert "healthy but blamed: healthy, found exploding" in said
+    assert "vanishing but missed: vanishing, found healthy" in said
+    assert "right 50.0% of 4, a fault found in 33.3% of the healthy" in said
 
 
 def test_outcomes_of_training(capsys):

@@ -176,7 +176,8 @@ def print_written(out: Path, names: Sequence[str]) -> None:
     """The paths written."""
     for name in names:
         path = out / name
-        console.print(f"wrote {path.relative_to(Path.cwd()) if _is_below_cwd(path) else path}")
+        shown = path.relative_to(Path.cwd()) if _is_below_cwd(path) else path
+        console.print(f"wrote {shown}", soft_wrap=True, markup=False)  # to be copied whole
 
 
 def _mean_and_spread(values: Sequence[float]) -> str:
