@@ -24,7 +24,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from safetensors.numpy import load_file, save_file
 
 from experiments.harness.records.results import NotWritten
 
@@ -217,6 +216,8 @@ def _read(path: Path) -> Checkpoint:
 
 
 def _save_by_safetensors(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    from safetensors.numpy import save_file  # as orbax, where there are checkpoints alone
+
     save_file(
         {name: np.ascontiguousarray(array) for name, array in arrays.items()},
         path.with_suffix(".safetensors"),
@@ -224,6 +225,8 @@ def _save_by_safetensors(path: Path, arrays: dict[str, np.ndarray]) -> None:
 
 
 def _load_by_safetensors(path: Path) -> dict[str, np.ndarray]:
+    from safetensors.numpy import load_file
+
     return load_file(path.with_suffix(".safetensors"))
 
 
