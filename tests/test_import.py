@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import jaxrnn
+from tests.imports import imported_names
 
 ROOT = Path(__file__).parents[1]
 MODULES = {
@@ -32,16 +33,6 @@ ORDER = [
     "stacked sampling diagnostics",
     "training diagnosis",
 ]
-
-
-def imported_names(path):
-    """Every module that a file imports, inside its functions too."""
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.level == 0:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
 def run(program):

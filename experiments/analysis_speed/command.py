@@ -9,7 +9,7 @@ import optax
 from flax import linen as nn
 
 from experiments.analysis_speed.config import AnalysisSpeedConfig
-from experiments.benchmark.contenders import Work, jaxrnn_chunk, torch_ref_chunk
+from experiments.benchmark.contenders import Work, backend_of, jaxrnn_chunk, torch_ref_chunk
 from experiments.harness.backends.cores import available_cores
 from experiments.harness.command import cli
 from experiments.harness.records.results import Run
@@ -94,8 +94,7 @@ def measure(config: AnalysisSpeedConfig) -> list[Run]:
             for name, row in times.items():
                 rate = STEPS * BATCH * LENGTH / float(np.median(row))
                 final = {**spread("ratio", fastest / row), "characters_per_second": rate}
-                backend = "torch" if name.startswith("torch_ref") else "jax"
-                runs.append(Run(name, backend, 0, {"part": "training"}, final=final))
+                runs.append(Run(name, backend_of(name), 0, {"part": "training"}, final=final))
         if "diagnostics" in config.parts:
             for name, (make_cell, B, T) in NETWORKS.items():
                 times = race(diagnosing(make_cell(HIDDEN), B, T), config.rounds, name)

@@ -9,6 +9,7 @@ from rich.table import Table
 from experiments.benchmark.config import BenchmarkConfig
 from experiments.benchmark.contenders import (
     Work,
+    backend_of,
     bare_torch_chunk,
     flax_chunk,
     flax_gradient_bytes,
@@ -43,15 +44,21 @@ CORES = len(available_cores())
 
 def new_run(contender: str, work: Work, part: str, **settings: Any) -> Run:
     """A run without results as yet; ``settings`` beside the sizes of the work."""
-    backend = "torch" if contender.startswith("torch") else "jax"
     sizes = {"batch_size": work.batch_size, "hidden": work.hidden, "time_steps": work.time_steps}
-    return Run(contender, backend, 0, {"part": part, **sizes, **settings})
+    return Run(contender, backend_of(contender), 0, {"part": part, **sizes, **settings})
+
+
+def use_all_cores() -> None:
+    """Let PyTorch run a thread on each."""
+    import torch  # an extra; the command has made sure of it
+
+    torch.set_num_threads(CORES)
 
 
 def step_contenders(work: Work) -> dict[str, Chunk]:
     """Both frameworks, Flax alone, and the floor."""
     return {
-        "torch.nn.RNN, bare loop": bare_torch_chunk(work, CORES),
+        "torch.nn.RNN, bare loop": bare_torch_chunk(work, use_all_cores),
         "torch_ref, 1 thread": torch_ref_chunk(work, 1),
         f"torch_ref, {CORES} threads": torch_ref_chunk(work, CORES),
         **compiled_torch_ref(work),

@@ -60,7 +60,7 @@ class Work:
     @property
     def time_steps(self) -> int:
         """T."""
-        return self.task.sample(np.random.default_rng(0), 1).inputs.shape[1]
+        return time_steps(self.task)
 
     @property
     def flops(self) -> int:
@@ -69,6 +69,16 @@ class Work:
         reads = 1 if self.task.num_outputs == 1 else T  # steps that are read out
         inputs = 2 * self.task.num_inputs  # nothing flows back into the inputs
         return 2 * B * N * (T * (3 * N + inputs) + reads * 3 * self.task.num_outputs)
+
+
+def time_steps(task: Task) -> int:
+    """T of a task's sequences."""
+    return task.sample(np.random.default_rng(0), 1).inputs.shape[1]
+
+
+def backend_of(contender: str) -> str:
+    """Whose loop it is, by its name."""
+    return "torch" if contender.startswith("torch") else "jax"
 
 
 def jaxrnn_chunk(work: Work, **changes: Any) -> Chunk:
@@ -93,13 +103,23 @@ def torch_ref_chunk(work: Work, threads: int, compiled: bool = False) -> Chunk:
     return chunk
 
 
-def bare_torch_chunk(work: Work, threads: int) -> Chunk:
-    """The loop that a PyTorch user would write: nothing measured but the loss."""
+def bare_torch_chunk(
+    work: Work, prepare: Callable[[], Any], module: str = "RNN", device: str = "cpu"
+) -> Chunk:
+    """The loop that a PyTorch user would write: nothing measured but the last loss.
+
+    Args:
+      work: what to train.
+      prepare: sets PyTorch's global options; called before each chunk.
+      module: RNN, GRU or LSTM.
+      device: PyTorch's name of it.
+    """
     import torch
 
-    inputs, targets = (torch.as_tensor(array) for array in work.batches())
-    rnn: Any = torch.nn.RNN(work.task.num_inputs, work.hidden, batch_first=True)
-    readout = torch.nn.Linear(work.hidden, work.task.num_outputs)
+    inputs, targets = (torch.as_tensor(array, device=device) for array in work.batches())
+    recurrent = getattr(torch.nn, module)
+    rnn: Any = recurrent(work.task.num_inputs, work.hidden, batch_first=True, device=device)
+    readout = torch.nn.Linear(work.hidden, work.task.num_outputs, device=device)
     params = [*rnn.parameters(), *readout.parameters()]
     optimizer = torch.optim.Adam(params, 1e-3, fused=True)
 
@@ -111,16 +131,15 @@ def bare_torch_chunk(work: Work, threads: int) -> Chunk:
         return torch.nn.functional.cross_entropy(logits.flatten(0, 1), y.flatten().long())
 
     def chunk() -> float:
-        torch.set_num_threads(threads)
-        value = float("nan")
+        prepare()
+        loss: Any = None
         for x, y in zip(inputs, targets, strict=True):
             optimizer.zero_grad()
             loss = loss_of(x, y)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(params, 1.0)
             optimizer.step()
-            value = loss.item()
-        return value
+        return loss.item()  # waits for all of them
 
     return chunk
 

@@ -16,11 +16,11 @@ from typing import Any
 from experiments.gpu.machine import missing
 from experiments.gpu.part_process import read_rows
 from experiments.gpu.parts import Part
+from experiments.gpu.summary import PART
 from experiments.harness.records.results import ROOT, Run
 
 LEAST_MARGIN = 5.0  # seconds; or a tenth of the limit, from the end that a part is told to it
 LOOK = 2.0  # seconds between two looks at the rows of a part
-ROW = "part"  # what the row is called that says how a part went
 
 
 class Conductor:
@@ -79,7 +79,7 @@ class Conductor:
         return None
 
     def _outcome(self, part: Part) -> Run:
-        return Run(ROW, "jax", 0, {"part": part.name}, final={"limit_seconds": self._limit(part)})
+        return Run(PART, "jax", 0, {"part": part.name}, final={"limit_seconds": self._limit(part)})
 
     def _limit(self, part: Part) -> float:
         return part.limit if self._on_gpu else part.cpu_limit
@@ -131,6 +131,7 @@ class Conductor:
             **os.environ,
             **part.environment,
             "PYTHONUNBUFFERED": "1",
+            "JAX_TRACEBACK_FILTERING": "off",  # it would end in advice instead of the error
             # Two frameworks and several processes share the GPU's memory.
             "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
             "XLA_FLAGS": " ".join(filter(None, flags)),
@@ -160,7 +161,7 @@ def how(outcome: Run) -> str:
 
 def is_well(runs: Sequence[Run]) -> bool:
     """Whether every part came to its end, or was left out, and nothing in it failed."""
-    outcomes = {run.final.get("outcome") for run in runs if run.method == ROW}
+    outcomes = {run.final.get("outcome") for run in runs if run.method == PART}
     failed = any(run.final.get("failed") for run in runs)
     return outcomes <= {"completed", "left out"} and not failed
 

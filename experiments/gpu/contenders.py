@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from experiments.benchmark.contenders import Work, flax_loss
+from experiments.benchmark.contenders import Work, bare_torch_chunk, flax_loss
 from experiments.gpu.summary import CELLS
 from experiments.harness.backends import jax_backend
 from experiments.harness.running.timing import Chunk
@@ -68,28 +68,13 @@ def compiled_chunk(chunk: Callable, state: Any, batches: Any) -> Chunk:
 
 
 def torch_chunk(work: Work, cell: str, tf32: bool, device: str) -> Chunk:
-    """The loop that a PyTorch user would write, by cuDNN on a GPU."""
+    """PyTorch's loop, by cuDNN on a GPU."""
     import torch
 
-    inputs, targets = (torch.as_tensor(array, device=device) for array in work.batches())
-    module = getattr(torch.nn, CELLS[cell].torch_module)
-    rnn: Any = module(work.task.num_inputs, work.hidden, batch_first=True, device=device)
-    readout = torch.nn.Linear(work.hidden, work.task.num_outputs, device=device)
-    params = [*rnn.parameters(), *readout.parameters()]
-    optimizer = torch.optim.Adam(params, 1e-3, fused=True)
-
-    def run() -> float:
+    def prepare() -> None:
         torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = tf32
-        loss: Any = None
-        for x, y in zip(inputs, targets, strict=True):
-            optimizer.zero_grad()
-            loss = torch.mean((readout(rnn(x)[0][:, -1])[:, 0] - y) ** 2)
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(params, 1.0)
-            optimizer.step()
-        return loss.item()  # waits for all of them
 
-    return run
+    return bare_torch_chunk(work, prepare, CELLS[cell].torch_module, device)
 
 
 def contenders(

@@ -4,31 +4,21 @@ Those of jaxrnn: the files below tests/ that import neither PyTorch nor the expe
 bounds with the tests of parity, whose helpers need PyTorch; without it they are left out.
 """
 
-import ast
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 from experiments.gpu import pytest_rows
 from experiments.gpu.machine import missing
 from experiments.gpu.part_process import PartProcess
 from experiments.harness.records.results import ROOT
+from tests.imports import imported_names
 
 OTHERS = {"torch", "torch_ref", "experiments"}
 # The first are another part; the others are of the tree and its pages.
 LEFT_OUT = ("test_parity", "test_readme", "test_import")
 TINY = ("test_checks.py", "test_paths.py")
-
-
-def imported_names(path: Path) -> Iterator[str]:
-    """The modules that a file imports."""
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
 
 
 def test_files(folder: Path, with_torch: bool) -> list[Path]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from experiments.benchmark.contenders import time_steps
 from experiments.gpu import pytest_rows
 from experiments.gpu.part_process import PartProcess, append_row
 from experiments.harness.backends.backend import load_backend
@@ -18,7 +19,7 @@ from experiments.harness.method.recipe import Recipe
 from experiments.harness.method.schedule import Schedule
 from experiments.harness.records.results import ROOT, Run
 from experiments.harness.training.runner import Job, train_runs
-from jaxrnn.tasks import CopyTask, Task
+from jaxrnn.tasks import CopyTask
 from tests.parity_checks import rounding_bound, uniform_weights
 from tests.parity_support import JaxSide, Problem, TorchSide, running_on
 
@@ -41,11 +42,6 @@ def copy_task(on_gpu: bool) -> tuple[Recipe, Schedule]:
     )
     steps = -(-config["train_samples"] // config["batch_size"])
     return recipe, Schedule(config["epochs"], steps, config["batch_size"], config["val_samples"])
-
-
-def time_steps(task: Task) -> int:
-    """T."""
-    return task.sample(np.random.default_rng(0), 1).inputs.shape[1]
 
 
 def compare_curves(part: PartProcess) -> dict[str, Any]:
@@ -96,7 +92,7 @@ def compare_with_tf32(part: PartProcess) -> dict[str, Any]:
             float(np.max(np.abs(ours[name] - theirs[name])) / np.max(np.abs(theirs[name])))
             for name in ours
         )
-    T = time_steps(task)
+    T = batch.inputs.shape[1]
     bound = rounding_bound("float32", 0.0, 2 * T * (task.num_inputs + N + 1) + 32 * T)
     return {
         "compared": "gradients",

@@ -13,6 +13,7 @@ import numpy as np
 import optax
 
 import jaxrnn
+from experiments.benchmark.contenders import backend_of
 from experiments.gpu.contenders import compiled_chunk
 from experiments.gpu.machine import missing
 from experiments.gpu.part_process import PartProcess, failure
@@ -96,7 +97,7 @@ def measure_case(part: PartProcess, N: int, count: int) -> None:
         try:
             ready[name], steps[name] = repeated(make, part)
         except Exception as error:  # whatever a GPU, its compiler or its memory may raise
-            part.write(name, _backend(name), failure(error), hidden=N, matrices=count)
+            part.write(name, backend_of(name), failure(error), hidden=N, matrices=count)
     times = {
         name: column / steps[name]
         for name, column in race(ready, 3, f"N = {N}, {count} matrices").items()
@@ -105,11 +106,7 @@ def measure_case(part: PartProcess, N: int, count: int) -> None:
         final = {"ms": 1e3 * float(np.median(column))}
         if TORCH in times:
             final |= spread("times_torch", times[TORCH] / column)
-        part.write(name, _backend(name), final, hidden=N, matrices=count)
-
-
-def _backend(name: str) -> str:
-    return "torch" if name == TORCH else "jax"
+        part.write(name, backend_of(name), final, hidden=N, matrices=count)
 
 
 def main() -> None:

@@ -16,9 +16,11 @@ from typing import Any
 import pytest
 
 from experiments.gpu.part_process import PartProcess, append_row
+from experiments.gpu.summary import share_of_bound
 from experiments.harness.records.results import Run
 
 NO_TIME = "no time left"
+MOST_FAILURES = 10  # of a file that have rows
 COMPARED = "compared"  # the property of a test's report that holds its comparisons
 
 
@@ -81,9 +83,7 @@ class RowWriter:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """A test has ended, or a part of it."""
-        if report.when == "teardown" and report.passed:
-            return
-        if report.when == "setup" and report.passed:
+        if report.when != "call" and report.passed:
             return
         path, _, name = report.nodeid.partition("::")
         self._count(path, name, report)
@@ -109,7 +109,7 @@ class RowWriter:
         else:
             counts["failed_tests"] += 1
             counts.setdefault("failed", f"{name}: {failed(report)['failed']}")
-            if self._counts[path]["failed_tests"] <= MOST_FAILURES:
+            if counts["failed_tests"] <= MOST_FAILURES:
                 self._write(name, "jax", failed(report), file=path)
         self._write(path, "jax", counts)
 
@@ -119,22 +119,15 @@ class RowWriter:
         )
 
 
-MOST_FAILURES = 10  # rows of their own in one file
-
-
 def worst(compared: Sequence[Sequence[Any]]) -> dict[str, Any]:
     """Of a test's comparisons the one that comes closest to its bound, or exceeds it most."""
 
-    def share(each: Sequence[Any]) -> float:
-        _, difference, bound = each
-        return difference / bound if bound else float("inf") if difference else 0.0
-
-    what, difference, bound = max(compared, key=share)
+    what, difference, bound = max(compared, key=lambda each: share_of_bound(*each[1:]))
     return {"compared": what, "difference": difference, "bound": bound, "count": len(compared)}
 
 
 def failed(report: pytest.TestReport | pytest.CollectReport) -> dict[str, str]:
-    """The last line of what a report says of a failure; nothing of anything else."""
+    """The line of a report that names the error; nothing of a test that did not fail."""
     if not report.failed:
         return {}
     crash = getattr(report.longrepr, "reprcrash", None)

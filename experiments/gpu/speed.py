@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from experiments.benchmark.contenders import backend_of
 from experiments.gpu.contenders import contenders, work_of
 from experiments.gpu.machine import missing
 from experiments.gpu.part_process import PartProcess, failure
@@ -40,24 +41,20 @@ def measure_size(part: PartProcess, cell: str, size: tuple[int, int, int]) -> No
             try:
                 ready[name] = future.result()
             except Exception as error:  # whatever a GPU, its compiler or its memory may raise
-                part.write(name, _backend(name), failure(error), **settings)
+                part.write(name, backend_of(name), failure(error), **settings)
     times = race(ready, ROUNDS if part.on_gpu else 2, f"{cell} {size}")
     reference = times.get(f"torch.nn.{CELLS[cell].torch_module}")
     for name, column in times.items():
         final = {"ms_per_step": 1e3 * float(np.median(column)) / work.steps}
         if reference is not None:
             final |= spread("times_torch", reference / column)
-        part.write(name, _backend(name), final, **settings)
+        part.write(name, backend_of(name), final, **settings)
 
 
 def _warm_up(make) -> Chunk:
     chunk = make()
     chunk()
     return chunk
-
-
-def _backend(name: str) -> str:
-    return "torch" if name.startswith("torch") else "jax"
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple
 
 Row = dict[str, Any]
+PART = "part"  # the method of the row that says how a part went
 
 
 class Cell(NamedTuple):
@@ -41,9 +42,7 @@ class Compared(NamedTuple):
 def rows_of(results: Row, part: str) -> list[Row]:
     """The rows of a part, without the one that says how it went."""
     return [
-        run
-        for run in results["runs"]
-        if run["settings"]["part"] == part and run["method"] != "part"
+        run for run in results["runs"] if run["settings"]["part"] == part and run["method"] != PART
     ]
 
 
@@ -83,11 +82,15 @@ def compared(results: Row) -> list[Compared]:
     return lines
 
 
-def _share(final: Row) -> float:
-    difference, bound = final["difference"], final["bound"]
-    if difference is None:  # infinite or NaN
+def share_of_bound(difference: float | None, bound: float) -> float:
+    """How much of its bound a difference takes; None is one that was not finite."""
+    if difference is None or (difference and not bound):
         return float("inf")
-    return difference / bound if bound else float("inf") if difference else 0.0
+    return difference / bound if bound else 0.0
+
+
+def _share(final: Row) -> float:
+    return share_of_bound(final["difference"], final["bound"])
 
 
 def by_size(rows: list[Row], *names: str) -> dict[tuple, dict[str, Row]]:

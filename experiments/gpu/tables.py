@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from rich.markup import escape
 from rich.table import Table
 
-from experiments.gpu.conductor import ROW, how
-from experiments.gpu.summary import Row, by_size, compared, rows_of
+from experiments.gpu.conductor import how
+from experiments.gpu.summary import PART, Row, by_size, compared, rows_of
 from experiments.harness.records.results import Run
 from experiments.harness.running.report import console
 
@@ -43,7 +43,7 @@ def print_tables(runs: Sequence[Run]) -> None:
             console.print(table)
     outcomes = _table("parts", "part", "rows", "seconds", "limit", "outcome")
     for run in runs:
-        if run.method == ROW:
+        if run.method == PART:
             outcomes.add_row(
                 run.settings["part"],
                 str(run.final["rows"]),

@@ -11,10 +11,10 @@ from experiment_support import PNG, load
 
 from experiments.gpu import command, machine
 from experiments.gpu.claims import NOT_RUN, describe, gpu_section
-from experiments.gpu.conductor import ROW
 from experiments.gpu.figure import draw
 from experiments.gpu.machine import OPTIONAL
 from experiments.gpu.parts import PARTS
+from experiments.gpu.summary import PART
 from experiments.gpu.tables import print_tables
 from experiments.harness.records.results import ROOT, Run
 
@@ -62,7 +62,7 @@ def outcomes_of(results):
     return {
         run["settings"]["part"]: run["final"]["outcome"]
         for run in results["runs"]
-        if run["method"] == ROW
+        if run["method"] == PART
     }
 
 
@@ -175,7 +175,7 @@ def made_up(gpu="NVIDIA Test"):
         "test_forward[gpu-float64]": float64,
         "test_forward[gpu-float32]": float32,
         "gradients with TF32": tf32,
-        ROW: ended,
+        PART: ended,
     }
     runs = [Run(name, "both", 0, {"part": "parity"}, final=final) for name, final in finals.items()]
     for i, N in enumerate((128, 190)):

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from experiments.gpu.conductor import ROW, Conductor, is_well
+from experiments.gpu.conductor import Conductor, is_well
 from experiments.gpu.machine import missing
 from experiments.gpu.parts import PARTS, Part
+from experiments.gpu.summary import PART
 
 CPU = {"gpu": None, "seen_by": []}
 GPU = {"gpu": "a GPU", "seen_by": ["jax"]}
@@ -46,11 +47,11 @@ def conduct(parts, folder, machine=CPU, renew=lambda runs: None):
 
 
 def outcomes(runs):
-    return {run.settings["part"]: run.final["outcome"] for run in runs if run.method == ROW}
+    return {run.settings["part"]: run.final["outcome"] for run in runs if run.method == PART}
 
 
 def reason(runs, name):
-    (run,) = (run for run in runs if run.method == ROW and run.settings["part"] == name)
+    (run,) = (run for run in runs if run.method == PART and run.settings["part"] == name)
     return run.final["reason"]
 
 
@@ -109,10 +110,10 @@ def test_what_is_measured_is_given_as_each_part_ends_and_in_between(stub, tmp_pa
         tmp_path / "out",
         renew=lambda runs: seen.append([(run.settings["part"], run.method) for run in runs]),
     )
-    quick = [("quick", "row"), ("quick", ROW)]
+    quick = [("quick", "row"), ("quick", PART)]
     assert seen[0] == quick
     assert [*quick, ("slow", "row")] in seen
-    assert seen[-1] == [*quick, ("slow", "row"), ("slow", ROW)]
+    assert seen[-1] == [*quick, ("slow", "row"), ("slow", PART)]
 
 
 def test_a_part_is_left_out_where_it_cannot_run(stub, tmp_path):
@@ -140,7 +141,7 @@ def test_ctrl_c_keeps_what_was_measured_and_leaves_no_process(stub, tmp_path):
     threading.Thread(target=press, daemon=True).start()
     with pytest.raises(KeyboardInterrupt):
         conduct([part, stub("never")], tmp_path / "out", renew=lambda runs: seen.append([*runs]))
-    assert [run.method for run in seen[-1]] == ["row", "pid", ROW]
+    assert [run.method for run in seen[-1]] == ["row", "pid", PART]
     assert seen[-1][-1].status == "interrupted"
     with pytest.raises(ProcessLookupError):
         os.kill(seen[-1][1].final["pid"], 0)
