@@ -9,7 +9,7 @@ import math
 import jax
 from flax import linen as nn
 
-from experiments.doctor_calibration.flow import (
+from experiments.doctor_calibration.calibration_flow import (
     B_H,
     EXPLODING,
     HEALTHY,
