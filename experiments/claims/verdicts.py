@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from functools import cache
 
 from experiments.adding_task.claims import claim_5
 from experiments.char_lm.claims import claim_7, claim_10
@@ -46,11 +47,22 @@ CLAIMS: dict[int, tuple[Callable[[], Row], str, str]] = {
 }
 
 
+@cache
+def row(number: int) -> Row:
+    """What a claim says, how it is tested, what was measured, and the verdict."""
+    return CLAIMS[number][0]()
+
+
+def in_short(number: int) -> str:
+    """A claim's verdict in three words at most."""
+    return short_verdict(row(number)[3])
+
+
 def claims_list() -> str:
     """A line for each claim: number, words, verdict, and a link to its section."""
     return "\n".join(
-        f"{number}. {words}: [{short_verdict(claim()[3])}](docs/results/claims.md#claim-{number})"
-        for number, (claim, words, _) in CLAIMS.items()
+        f"{number}. {words}: [{in_short(number)}](docs/results/claims.md#claim-{number})"
+        for number, (_, words, _) in CLAIMS.items()
     )
 
 
@@ -79,17 +91,17 @@ def claims_page() -> str:
         table(
             ["", "claim", "verdict"],
             [
-                [f"[{number}](#claim-{number})", words, short_verdict(claim()[3])]
-                for number, (claim, words, _) in CLAIMS.items()
+                [f"[{number}](#claim-{number})", words, in_short(number)]
+                for number, (_, words, _) in CLAIMS.items()
             ],
         ),
     ]
-    for number, (claim, words, behind) in CLAIMS.items():
-        said, command, measured, verdict = claim()
+    for number, (_, words, behind) in CLAIMS.items():
+        said, command, measured, verdict = row(number)
         links = ", ".join(f"[{page}]({page}.md)" for page in behind.split())
         blocks += [
             f"## Claim {number}",
-            f"{words}: **{short_verdict(verdict)}**.",
+            f"{words}: **{in_short(number)}**.",
             f"The claim: {sentence(said)}",
             f"Commands: {command}. Settings and figures: {links}.",
             "Measured:",
@@ -127,7 +139,7 @@ def split_outside_brackets(text: str) -> list[str]:
 def verdicts(page: str) -> str:
     """The claims that an experiment is behind."""
     return "\n".join(
-        f"- [Claim {number}](claims.md#claim-{number}). {words}: {short_verdict(claim()[3])}."
-        for number, (claim, words, behind) in CLAIMS.items()
+        f"- [Claim {number}](claims.md#claim-{number}). {words}: {in_short(number)}."
+        for number, (_, words, behind) in CLAIMS.items()
         if page in behind.split()
     )
