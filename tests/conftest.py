@@ -1,6 +1,7 @@
 """Settings and fixtures that all tests share."""
 
 import hashlib
+import importlib.metadata
 import os
 import signal
 from pathlib import Path
@@ -24,6 +25,13 @@ def cache_of_this_machine() -> Path:
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache_of_this_machine()))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+# The older of XLA's code generators for the CPU compiles in a fifth of the time of the newer one,
+# which the tutorials use. JAX 0.11 knows it no more, and stops at a flag that it does not know.
+if importlib.metadata.version("jax").startswith("0.10."):
+    os.environ.setdefault(
+        "XLA_FLAGS",
+        "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1",
+    )
 
 # Threads of PyTorch wait for XLA's, and for those of the other workers: ten times slower.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
