@@ -30,7 +30,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from jaxrnn.cells import ACTIVATIONS, activation_of
 
@@ -39,6 +39,8 @@ CHUNK_BYTES = 2**20
 UNROLL = 1  # steps in one iteration of a loop over time; more did not help on a CPU
 STATES = "states"  # the name by which jax.checkpoint keeps them
 
+Residuals = tuple[Array, Array, Array, Array | None]  # W_hhᵀ, h_0, h_1 … h_T, valid
+
 
 def recurrence(
     kernel: Float[Array, "N N"],
@@ -46,6 +48,7 @@ def recurrence(
     carry: Float[Array, "*batch N"],
     activation: str = "tanh",
     bias: Float[Array, " N"] | None = None,
+    valid: Bool[Array, "T ..."] | None = None,
 ) -> Float[Array, "T *batch N"]:
     """All states h_1 … h_T of h_t = phi(a_t + W_hh h_{t-1}), differentiable in every array.
 
@@ -58,6 +61,7 @@ def recurrence(
       carry: h_0.
       activation: phi, a name in ``jaxrnn.cells.ACTIVATIONS``.
       bias: b of modReLU; None for the others.
+      valid: where h_t = phi(z_t); h_t = h_{t-1} elsewhere. Default: everywhere.
 
     Raises:
       ValueError: an unknown activation, a bias for one that has none or none for modReLU, shapes
@@ -71,7 +75,7 @@ def recurrence(
     if carry.shape != inputs.shape[1:]:
         raise ValueError(f"carry must be {inputs.shape[1:]} like the inputs, got {carry.shape}")
     try:
-        return _recurrence(activation, kernel, bias, inputs, carry)
+        return _recurrence(activation, kernel, bias, inputs, carry, valid)
     except TypeError as error:
         if "forward-mode" not in str(error):
             raise
@@ -83,9 +87,14 @@ def recurrence(
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _recurrence(
-    activation: str, kernel: Array, bias: Array | None, inputs: Array, carry: Array
+    activation: str,
+    kernel: Array,
+    bias: Array | None,
+    inputs: Array,
+    carry: Array,
+    valid: Array | None,
 ) -> Array:
-    return forward(activation, kernel, bias, inputs, carry)[0]
+    return forward(activation, kernel, bias, inputs, carry, valid)[0]
 
 
 def _product(x: Array, y: Array) -> Array:
@@ -94,48 +103,60 @@ def _product(x: Array, y: Array) -> Array:
 
 
 def forward(
-    activation: str, kernel: Array, bias: Array | None, inputs: Array, carry: Array
-) -> tuple[Array, tuple[Array, Array, Array]]:
-    """h_t = phi(a_t + W_hh h_{t-1})."""
+    activation: str,
+    kernel: Array,
+    bias: Array | None,
+    inputs: Array,
+    carry: Array,
+    valid: Array | None = None,
+) -> tuple[Array, Residuals]:
+    """h_t = phi(a_t + W_hh h_{t-1}), or h_{t-1} where t is not valid."""
     phi = activation_of(activation).phi
     extra = () if bias is None else (bias,)
 
-    def step(h: Array, a: Array) -> tuple[Array, Array]:
-        h = phi(a + _product(h, kernel), *extra).astype(h.dtype)
+    def step(h: Array, at: tuple[Array, Array | None]) -> tuple[Array, Array]:
+        a, is_valid = at
+        new = phi(a + _product(h, kernel), *extra).astype(h.dtype)
+        h = new if is_valid is None else jnp.where(is_valid[..., None], new, h)
         return h, h
 
-    states = checkpoint_name(jax.lax.scan(step, carry, inputs, unroll=UNROLL)[1], STATES)
-    return states, (kernel, carry, states)
+    states = jax.lax.scan(step, carry, (inputs, valid), unroll=UNROLL)[1]
+    states = checkpoint_name(states, STATES)
+    return states, (kernel, carry, states, valid)
 
 
 def _backward(
-    activation: str, residuals: tuple[Array, Array, Array], g: Array
-) -> tuple[Array, Array | None, Array, Array]:
-    return backward(activation, residuals, g)[:4]
+    activation: str, residuals: Residuals, g: Array
+) -> tuple[Array, Array | None, Array, Array, None]:
+    return *backward(activation, residuals, g)[:4], None
 
 
 def backward(
-    activation: str, residuals: tuple[Array, Array, Array], g: Array
+    activation: str, residuals: Residuals, g: Array
 ) -> tuple[Array, Array | None, Array, Array, Array]:
     """δ from T down to 1, then everything that is a sum over them.
 
     Returns:
       ∂L/∂W_hhᵀ, ∂L/∂b or None, ∂L/∂a_t = δ_t, ∂L/∂h_0, and ∂L/∂h_t for t = 1 … T.
     """
-    kernel, carry, states = residuals
+    kernel, carry, states, valid = residuals
     N = kernel.shape[0]
     phi = activation_of(activation)
     W_hh = kernel.T
 
-    def step(from_later: Array, at_t: tuple[Array, Array]) -> tuple[Array, tuple[Array, Array]]:
-        g_t, h_t = at_t
+    def step(from_later: Array, at_t: Any) -> tuple[Array, tuple[Array, Array]]:
+        g_t, h_t, is_valid = at_t
         d_h = g_t + from_later
         delta = (d_h * phi.derivative(h_t)).astype(h_t.dtype)
-        return _product(delta, W_hh).astype(h_t.dtype), (delta, d_h)
+        if is_valid is None:
+            return _product(delta, W_hh).astype(h_t.dtype), (delta, d_h)
+        delta = jnp.where(is_valid[..., None], delta, 0)
+        to_earlier = _product(delta, W_hh).astype(h_t.dtype)
+        return jnp.where(is_valid[..., None], to_earlier, d_h), (delta, d_h)
 
     # Nobody pays for d_states who does not use them: JAX drops what a scan returns in vain.
     d_carry, (deltas, d_states) = jax.lax.scan(
-        step, jnp.zeros_like(carry), (g, states), reverse=True, unroll=UNROLL
+        step, jnp.zeros_like(carry), (g, states, valid), reverse=True, unroll=UNROLL
     )
     previous = jnp.concatenate([carry[None], states[:-1]])
     d_kernel = _product(previous.reshape(-1, N).T, deltas.reshape(-1, N)).astype(kernel.dtype)
@@ -159,15 +180,14 @@ def chunk_length(T: int, state: Array, recompute: bool) -> int:
         return math.isqrt(T)
     if jax.default_backend() != "cpu":
         return T
-    return min(T, max(1, CHUNK_BYTES // state.nbytes))
+    return min(T, max(1, CHUNK_BYTES // max(1, state.nbytes)))
 
 
 def in_chunks(
-    hidden_states: Callable[[Array, Array], Array],
+    hidden_states: Callable[[Array, Any], Array],
     emit: Callable[[Array], Array] | None,
     h_0: Float[Array, "B N"],
-    inputs: Float[Array, "T B D"],
-    last_index: Array | int,
+    inputs: Any,
     length: int,
     recompute: bool,
 ) -> tuple[Float[Array, "B N"], Any]:
@@ -180,46 +200,32 @@ def in_chunks(
     (Chen et al. 2016, Training deep nets with sublinear memory cost.)
 
     Args:
-      hidden_states: (h (B, N), inputs (t, B, D)) → t states (t, B, N).
+      hidden_states: (h (B, N), inputs of t steps) → t states (t, B, N).
       emit: what is wanted of them, from (t, B, N) to (t, ...); None: nothing.
       h_0: the state before the first step.
-      inputs: of all steps.
-      last_index: the step whose state is wanted, or one for each sequence, (B,).
+      inputs: of all steps, arrays (T, ...).
       length: steps in a chunk; the last one has what is left.
       recompute: keep h at the start of each chunk instead of all states.
 
     Returns:
-      The states at ``last_index``, and what was emitted for all steps.
+      The state after the last step, and what was emitted for all steps.
     """
-    T = inputs.shape[0]
+    T = jax.tree.leaves(inputs)[0].shape[0]
     count, rest = divmod(T, length)
     kept = None if recompute else jax.checkpoint_policies.save_only_these_names(STATES)
 
     # Inside a scan there is no common subexpression that XLA could find.
     @partial(jax.checkpoint, prevent_cse=False, policy=kept)
-    def chunk(carry: tuple[Array, Array], at: tuple[Array, Array]) -> tuple[Any, Any]:
-        (h, last), (start, x) = carry, at
+    def chunk(h: Array, x: Any) -> tuple[Array, Any]:
         hidden = hidden_states(h, x)
-        index = jnp.broadcast_to(last_index - start, h.shape[:1])
-        is_here = (index >= 0) & (index < len(x))
-        here = state_at(jnp.clip(index, 0, len(x) - 1), hidden, time_axis=0)
-        last = jnp.where(is_here[:, None], here, last)
-        return (hidden[-1], last), None if emit is None else emit(hidden)
+        return hidden[-1], None if emit is None else emit(hidden)
 
     whole = T - rest
-    chunks = inputs[:whole].reshape(count, length, *inputs.shape[1:])
-    carry, outputs = jax.lax.scan(chunk, (h_0, h_0), (length * jnp.arange(count), chunks))
+    chunks = jax.tree.map(lambda x: x[:whole].reshape(count, length, *x.shape[1:]), inputs)
+    h, outputs = jax.lax.scan(chunk, h_0, chunks)
     if emit is not None:
         outputs = outputs.reshape(whole, *outputs.shape[2:])
     if rest:
-        carry, more = chunk(carry, (whole, inputs[whole:]))
+        h, more = chunk(h, jax.tree.map(lambda x: x[whole:], inputs))
         outputs = None if emit is None else jnp.concatenate([outputs, more])
-    return carry[1], outputs
-
-
-def state_at(index: Array | int, hidden: Array, time_axis: int) -> Float[Array, "*B N"]:
-    """The states of one step, or of one step for each sequence, (B,)."""
-    if isinstance(index, int):
-        return jax.lax.index_in_dim(hidden, index, time_axis, keepdims=False)
-    places = jnp.expand_dims(index, (time_axis, 2))
-    return jnp.take_along_axis(hidden, places, axis=time_axis).squeeze(time_axis)
+    return h, outputs

@@ -65,7 +65,7 @@ class SequenceModel(nn.Module):
         inputs: Float[Array, "*B T D"],
         initial_carry: Any = None,
         return_carry: bool = False,
-        seq_lengths: Int[Array, " B"] | None = None,
+        seq_lengths: Int[Array, "*B"] | None = None,
         reverse: bool = False,
     ) -> Any:
         """Outputs (B, T, C), or (B, C) with ``last_only``; with ``return_carry``, (carry, outputs).
@@ -74,8 +74,9 @@ class SequenceModel(nn.Module):
           inputs: (B, T, D); nn.scan runs more batch dimensions too, where all are of length T.
           initial_carry: the cell's carry before the first step; default: its own initial one.
           return_carry: also return the carry after the last step.
-          seq_lengths: valid steps of each sequence, at least 1; the rest is padding, whose outputs
-            mean nothing. Default: T.
+          seq_lengths: valid steps L of each sequence, 0 to T (under jit, what is outside counts as
+            the nearer of the two); default: T. In the padding after them, whatever stands there,
+            the state stays h_L: so does the carry, and so do the outputs.
           reverse: run from the last valid step to the first; outputs stay in the inputs' order.
         """
         readout = make_readout(self)

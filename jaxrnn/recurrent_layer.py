@@ -2,7 +2,7 @@
 
     h_t = F(h_{t-1}, x_t), t = 1 … T          y_t = readout(h_t)
 
-By flax's ``nn.RNN``, that is a scan, for any cell; or fused, by ``jaxrnn.bptt``, for a
+By a scan, for any cell; or fused, by ``jaxrnn.bptt``, for a
 ``VanillaCell``. The readout is part of it because the fused recurrence reads out a chunk of steps
 while their states are in the processor's cache.
 """
@@ -14,11 +14,12 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from flax.linen.recurrent import flip_sequences
 from jaxtyping import Array, Float, Int
 
 from jaxrnn import bptt
 from jaxrnn.cells import VanillaCell
+from jaxrnn.sequences import Steps, select, steps_of
+from jaxrnn.wrappers import innermost, is_state, state_of
 
 
 class RecurrentLayer(nn.Module):
@@ -34,7 +35,8 @@ class RecurrentLayer(nn.Module):
 
     Raises:
       ValueError: an unknown recurrence, or the fused one (or ``recompute``, which is part of it)
-        asked for a cell that it cannot run.
+        asked for a cell that it cannot run; an initial carry or lengths of another batch, lengths
+        below 0 or above T.
     """
 
     cell: nn.RNNCellBase
@@ -49,7 +51,7 @@ class RecurrentLayer(nn.Module):
         readout: Callable[[Array], Array],
         *,
         initial_carry: Any = None,
-        seq_lengths: Int[Array, " B"] | None = None,
+        seq_lengths: Int[Array, "*B"] | None = None,
         reverse: bool = False,
     ) -> tuple[Any, Array]:
         """The carry after the last step, and the readout of all states or of the last alone.
@@ -58,19 +60,50 @@ class RecurrentLayer(nn.Module):
           inputs: (B, T, D), or with more batch dimensions.
           readout: (..., N) → (..., C).
           initial_carry: the cell's carry before the first step; default: its own initial one.
-          seq_lengths: valid steps of each sequence; default: T.
+          seq_lengths: valid steps of each sequence, from 0 to T; default: T. In the steps after
+            them the carry stays as it is, see jaxrnn/sequences.py.
           reverse: run from the last valid step to the first; outputs stay in the inputs' order.
         """
+        steps, carry = self.prepare(inputs, initial_carry, seq_lengths, reverse)
         # The scan is what creates the parameters.
-        is_fused = self.wants_fused(inputs) and not self.is_initializing()
-        run = self.run_fused if is_fused else self.run_scan
-        return run(
-            inputs,
-            readout,
-            initial_carry=initial_carry,
-            seq_lengths=seq_lengths,
-            reverse=reverse,
-        )
+        if self.wants_fused(inputs) and not self.is_initializing():
+            return self._run_fused(steps, carry, readout)
+        carry, hidden, last_hidden = scan(self.cell, steps, carry)
+        return carry, self.read(steps, hidden, last_hidden, readout)
+
+    @nn.nowrap
+    def prepare(
+        self, inputs: Array, initial_carry: Any, seq_lengths: Any, reverse: bool
+    ) -> tuple[Steps, Any]:
+        """The steps to run and the carry before the first; ValueError where one does not fit."""
+        time_axis = inputs.ndim - self.cell.num_feature_axes - 1
+        steps = steps_of(inputs, time_axis, seq_lengths, reverse)
+        x = steps.inputs
+        if initial_carry is None:
+            initial_carry = self.cell.initialize_carry(jax.random.key(0), x.shape[1:])
+        batch = inputs.shape[:time_axis]
+        for leaf in jax.tree.leaves(initial_carry):
+            if jnp.ndim(leaf) >= len(batch) and jnp.shape(leaf)[: len(batch)] != batch:
+                raise ValueError(
+                    f"initial_carry must have the batch axes {batch} of the inputs, got an array "
+                    f"of shape {leaf.shape}"
+                )
+        return steps, _computed_in(self.cell, initial_carry, x.dtype)
+
+    @nn.nowrap
+    def read(
+        self,
+        steps: Steps,
+        hidden: Array,
+        last_hidden: Array,
+        readout: Callable[[Array], Array],
+    ) -> Array:
+        """What is read out of states (T, *B, N): outputs (*B, T, C), or (*B, C) of the last."""
+        if self.last_only:
+            return readout(last_hidden)
+        # The C outputs are turned to (B, T), not the N units.
+        outputs = steps.in_order_of_inputs(readout(hidden))
+        return jnp.moveaxis(outputs, 0, hidden.ndim - self.cell.num_feature_axes - 1)
 
     @nn.nowrap
     def wants_fused(self, inputs: Array) -> bool:
@@ -89,78 +122,75 @@ class RecurrentLayer(nn.Module):
             raise ValueError("recompute needs the fused recurrence of a VanillaCell")
         return is_fused
 
-    def run_scan(
-        self,
-        inputs: Array,
-        readout: Callable[[Array], Array],
-        *,
-        initial_carry: Any,
-        seq_lengths: Array | None,
-        reverse: bool,
-    ) -> tuple[Any, Array]:
-        """Any cell, by ``nn.RNN``."""
-        carry, hidden = nn.RNN(self.cell, return_carry=True)(
-            inputs,
-            initial_carry=initial_carry,
-            seq_lengths=seq_lengths,
-            reverse=reverse,
-            keep_order=True,
-        )
-        if not self.last_only:
-            return carry, readout(hidden)
-        if reverse:  # whose last step is the first in the inputs' order
-            return carry, readout(hidden[..., 0, :])
-        index = _last_index(inputs, seq_lengths)
-        return carry, readout(bptt.state_at(index, hidden, time_axis=hidden.ndim - 2))
-
-    def run_fused(
-        self,
-        inputs: Array,
-        readout: Callable[[Array], Array],
-        *,
-        initial_carry: Array | None,
-        seq_lengths: Array | None,
-        reverse: bool,
+    def _run_fused(
+        self, steps: Steps, carry: Array, readout: Callable[[Array], Array]
     ) -> tuple[Float[Array, "B N"], Array]:
         """A VanillaCell, time-major inside: a step reads and writes contiguous memory."""
         cell: Any = self.cell
-        if initial_carry is None:
-            initial_carry = cell.initialize_carry(jax.random.key(0), inputs[:, 0].shape)
-        last_index = _last_index(inputs, seq_lengths)
-        x, weights = weights_for(cell, inputs.swapaxes(0, 1))
+        x, weights = weights_for(cell, steps.inputs)
 
-        def flip(x: Array) -> Array:
-            return flip_sequences(x, seq_lengths, num_batch_dims=1, time_major=True)
-
-        def hidden_states(h: Array, x: Array) -> Array:
+        def hidden_states(h: Array, at: tuple[Array, Array | None]) -> Array:
+            x, valid = at
             a = _affine(x, weights.W_xh, weights.b_h)
-            return bptt.recurrence(weights.W_hh, a, h, cell.activation, weights.bias)
+            return bptt.recurrence(weights.W_hh, a, h, cell.activation, weights.bias, valid)
 
-        x = flip(x) if reverse else x
-        h_0 = initial_carry.astype(weights.W_hh.dtype)
+        h_0 = carry.astype(weights.W_hh.dtype)
         length = bptt.chunk_length(x.shape[0], h_0, self.recompute)
-        if length < x.shape[0]:
-            # Modules do not enter JAX's own loops; a function of their variables does.
-            emit: Any = None if self.last_only else readout
-            if isinstance(emit, nn.Module):
-                emit = partial(emit.clone(parent=None).apply, emit.variables)
-            last, outputs = bptt.in_chunks(
-                hidden_states,
-                emit,
-                h_0,
-                x,
-                last_index=last_index,
-                length=length,
-                recompute=self.recompute,
-            )
-        else:
-            hidden = hidden_states(h_0, x)
-            last = bptt.state_at(last_index, hidden, time_axis=0)
-            outputs = None if self.last_only else readout(hidden)
+        if length == x.shape[0]:
+            hidden = hidden_states(h_0, (x, steps.valid))
+            return hidden[-1], self.read(steps, hidden, hidden[-1], readout)
+        # Modules do not enter JAX's own loops; a function of their variables does.
+        emit: Any = None if self.last_only else readout
+        if isinstance(emit, nn.Module):
+            emit = partial(emit.clone(parent=None).apply, emit.variables)
+        last, outputs = bptt.in_chunks(
+            hidden_states, emit, h_0, (x, steps.valid), length=length, recompute=self.recompute
+        )
         if self.last_only:
             return last, readout(last)
-        # The C outputs are turned to (B, T), not the N units.
-        return last, (flip(outputs) if reverse else outputs).swapaxes(0, 1)
+        return last, steps.in_order_of_inputs(outputs).swapaxes(0, 1)
+
+
+def scan(cell: nn.RNNCellBase, steps: Steps, carry: Any) -> tuple[Any, Array, Array]:
+    """Any cell over time, as ``nn.RNN`` has it, but for padding, in which the carry stays.
+
+    Returns:
+      The carry after the last step, what was emitted (T, *B, N), and the last of it (*B, N).
+    """
+    emits_state = False
+
+    def step(cell: nn.RNNCellBase, carry: Any, at: tuple[Array, Array | None]) -> Any:
+        nonlocal emits_state
+        x, valid = at
+        new, y = cell(carry, x)
+        emits_state = is_state(cell, y, state_of(new))
+        if valid is None:
+            return new, y
+        new = select(valid, new, carry)
+        return new, state_of(new) if emits_state else y
+
+    over_time: Any = nn.scan(step, variable_broadcast="params", split_rngs={"params": False})
+    carry, hidden = over_time(cell, carry, (steps.inputs, steps.valid))
+    if emits_state:
+        return carry, hidden, state_of(carry)
+    if steps.lengths is None:
+        return carry, hidden, hidden[-1]
+    places = jnp.maximum(steps.lengths - 1, 0)[None, ..., None]
+    return carry, hidden, jnp.take_along_axis(hidden, places, axis=0)[0]
+
+
+def _computed_in(cell: nn.RNNCellBase, carry: Any, dtype: Any) -> Any:
+    """The carry in the dtype that the cell's step gives it, which a scan needs at its start."""
+    kind: Any = innermost(cell)
+    if getattr(kind, "dtype", None) is not None:
+        return carry
+    dtypes = (dtype, getattr(kind, "param_dtype", dtype))
+
+    def promoted(h: Array) -> Array:
+        is_real = jnp.issubdtype(h.dtype, jnp.floating)
+        return h.astype(jnp.result_type(h, *dtypes)) if is_real else h
+
+    return jax.tree.map(promoted, carry)
 
 
 class Weights(NamedTuple):
@@ -174,7 +204,7 @@ class Weights(NamedTuple):
 
 def weights_for(cell: Any, inputs: Array) -> tuple[Array, Weights]:
     """Inputs and the weights of a bound VanillaCell, in the dtype in which the cell computes."""
-    params = cell.variables["params"]
+    params = nn.meta.unbox(cell.variables["params"])
     inputs, W_xh, b_h, W_hh = nn.dtypes.promote_dtype(
         inputs, params["i"]["kernel"], params["i"]["bias"], params["h"]["kernel"], dtype=cell.dtype
     )
@@ -194,8 +224,3 @@ def _affine(
         return x @ kernel + bias
     ones = jnp.ones_like(x[..., :1])
     return jnp.concatenate([x, ones], axis=-1) @ jnp.concatenate([kernel, bias[None]])
-
-
-def _last_index(inputs: Array, seq_lengths: Array | None) -> Array | int:
-    """The last valid step in the order in which steps are run: one for all, or one a sequence."""
-    return inputs.shape[-2] - 1 if seq_lengths is None else seq_lengths - 1

@@ -65,7 +65,7 @@ class StackedModel(nn.Module):
         inputs: Float[Array, "*B T D"],
         initial_carry: Sequence[Any] | None = None,
         return_carry: bool = False,
-        seq_lengths: Int[Array, " B"] | None = None,
+        seq_lengths: Int[Array, "*B"] | None = None,
         train: bool = False,
     ) -> Any:
         """Outputs (B, T, C), or (B, C) with ``last_only``; with ``return_carry``, (carry, outputs).
@@ -74,7 +74,7 @@ class StackedModel(nn.Module):
           inputs: (B, T, D).
           initial_carry: a tuple of each cell's carry; default: their own initial ones.
           return_carry: also return them after the last step.
-          seq_lengths: valid steps of each sequence, at least 1. Default: T.
+          seq_lengths: valid steps of each sequence, 0 to T, as for ``SequenceModel``.
           train: whether to drop; needs the key ``rngs={"dropout": ...}`` where p is above 0.
         """
         readout = make_readout(self)

@@ -5,8 +5,8 @@ Flax calls ``Probe.intercept`` instead of ``nn.RNN``, which then does what ``nn.
     h_t = F(h_{t-1}, x_t) + ε_t          h_0 = the initial carry + ε_0
 
 and whatever the layer emits is that h_t, so that ∂L/∂ε_t is ∂L/∂h_t. A ``VanillaCell`` goes by
-jaxrnn/diagnostics/observed_bptt.py, where that gradient is derived by hand; a ``RecurrentLayer``
-by ``nn.RNN``, and so by the probe.
+jaxrnn/diagnostics/observed_bptt.py, where that gradient is derived by hand. A ``RecurrentLayer``
+goes the same ways.
 """
 
 from collections.abc import Callable
@@ -18,12 +18,12 @@ import jax.numpy as jnp
 from flax import linen as nn
 from flax import struct
 from flax.core import tracers
-from flax.linen.recurrent import flip_sequences
 from jaxtyping import Array
 
 from jaxrnn.cells import VanillaCell
 from jaxrnn.diagnostics.observed_bptt import observed_recurrence
 from jaxrnn.recurrent_layer import RecurrentLayer, weights_for
+from jaxrnn.sequences import Steps, select, steps_of
 from jaxrnn.wrappers import WrappedCell, class_of, innermost, is_state, state_of
 
 
@@ -86,15 +86,11 @@ class Probe:
         seq_lengths: Array | None = None,
         reverse: bool = False,
     ) -> tuple[Any, Array]:
-        """``RecurrentLayer.__call__``, by ``nn.RNN`` and so by ``_run``."""
+        """``RecurrentLayer.__call__``."""
         layer.wants_fused(inputs)  # for its errors
-        return layer.run_scan(
-            inputs,
-            partial(_read_time_major, readout),
-            initial_carry=initial_carry,
-            seq_lengths=seq_lengths,
-            reverse=reverse,
-        )
+        steps, carry = layer.prepare(inputs, initial_carry, seq_lengths, reverse)
+        last, hidden = self._observed(nn.RNN(layer.cell, parent=None), carry, steps)
+        return last, layer.read(steps, hidden, state_of(last), readout)
 
     def _run(
         self,
@@ -113,35 +109,20 @@ class Probe:
             return getattr(rnn, name) if given is None else given
 
         num_batch_dims = inputs.ndim - rnn.cell.num_feature_axes - 1
-        flip = partial(
-            flip_sequences,
-            seq_lengths=seq_lengths,
-            num_batch_dims=num_batch_dims,
-            time_major=True,
-        )
-        x = inputs if option("time_major") else jnp.moveaxis(inputs, num_batch_dims, 0)
-        if option("reverse"):
-            x = flip(x)
+        time_axis = 0 if option("time_major") else num_batch_dims
+        # Flax's recurrence goes on in the padding.
+        steps = steps_of(inputs, time_axis, seq_lengths, option("reverse"), stays=False)
         if initial_carry is None:
             key = jax.random.key(0) if init_key is None else init_key
-            initial_carry = rnn.cell.initialize_carry(key, x.shape[1:])
-        states, outputs = self._observed(rnn, initial_carry, x, seq_lengths)
-        # The state after the last valid step; states begin with h_0.
-        last = jax.tree.map(
-            lambda h: h[-1] if seq_lengths is None else h[seq_lengths, jnp.arange(h.shape[1])],
-            states,
-        )
-        if self.key is not None:
-            self.signals.append(self._signal(last, num_batch_dims))
-            last, outputs = jax.lax.stop_gradient((last, outputs))
-        if option("reverse") and option("keep_order"):
-            outputs = jax.tree.map(flip, outputs)
-        if not option("time_major"):
-            outputs = jax.tree.map(lambda y: jnp.moveaxis(y, 0, num_batch_dims), outputs)
+            initial_carry = rnn.cell.initialize_carry(key, steps.inputs.shape[1:])
+        last, outputs = self._observed(rnn, initial_carry, steps)
+        if option("keep_order"):
+            outputs = jax.tree.map(steps.in_order_of_inputs, outputs)
+        outputs = jax.tree.map(lambda y: jnp.moveaxis(y, 0, time_axis), outputs)
         return (last, outputs) if option("return_carry") else outputs
 
-    def _observed(self, rnn: nn.RNN, carry: Any, x: Array, lengths: Any) -> tuple[Any, Any]:
-        """h_0 … h_T and the outputs, with ε, of time-major inputs; writes down what was seen."""
+    def _observed(self, rnn: nn.RNN, carry: Any, steps: Steps) -> tuple[Any, Any]:
+        """The last carry and the outputs, with ε; writes down what was seen."""
         if tracers.current_trace() != self._trace:  # whose states cannot leave it
             raise ValueError(
                 f"{'/'.join(rnn.path) or 'nn.RNN'} runs inside a transformation of the model "
@@ -151,14 +132,18 @@ class Probe:
         path = base = "/".join(rnn.cell.path)
         while path in self.used:
             path = f"{base}#{int(path.rpartition('#')[2]) + 1 if path != base else 2}"
-        is_fused = type(rnn.cell) is VanillaCell and x.ndim == 3 and not rnn.variable_axes
-        run = _run_fused if is_fused else _run_scan
-        states, outputs, eps = run(rnn, carry, x, None if self.eps is None else self.eps[path])
+        is_vanilla = type(rnn.cell) is VanillaCell and steps.inputs.ndim == 3
+        run = _run_fused if is_vanilla and not rnn.variable_axes else _run_scan
+        states, outputs, eps = run(rnn, carry, steps, None if self.eps is None else self.eps[path])
         self.used[path] = eps
         self.layers[path] = LayerObservation(
-            states, None, _name(rnn.cell), _activation(innermost(rnn.cell)), lengths
+            states, None, _name(rnn.cell), _activation(innermost(rnn.cell)), steps.lengths
         )
-        return states, outputs
+        last = jax.tree.map(steps.last, states)
+        if self.key is None:
+            return last, outputs
+        self.signals.append(self._signal(last, steps.inputs.ndim - rnn.cell.num_feature_axes - 1))
+        return jax.lax.stop_gradient((last, outputs))
 
     def _signal(self, last: Any, num_batch_dims: int) -> Array:
         """Σ_b <v_b, h_T,b>, with v_b of length 1 over all leaves of the carry."""
@@ -170,13 +155,6 @@ class Probe:
             products.append(jnp.sum(v * h, numbers))
             squares.append(jnp.sum(v * v, numbers))
         return jnp.sum(sum(products) / jnp.sqrt(sum(squares)))
-
-
-def _read_time_major(readout: Callable[[Array], Array], hidden: Array) -> Array:
-    """The readout of states (B, T, N): the outputs are turned to (B, T), not the N units."""
-    if hidden.ndim != 3:
-        return readout(hidden)
-    return readout(hidden.swapaxes(0, 1)).swapaxes(0, 1)
 
 
 def _is_real(leaf: Any) -> bool:
@@ -192,16 +170,19 @@ def _plus(h: Array, eps: Array) -> Array:
     return h + eps if _is_real(h) else h
 
 
-def _run_scan(rnn: nn.RNN, carry: Any, x: Array, eps: Any) -> tuple[Any, Any, Any]:
-    """Any cell, by nn.scan as ``nn.RNN`` has it."""
-    T = x.shape[0]
+def _run_scan(rnn: nn.RNN, carry: Any, steps: Steps, eps: Any) -> tuple[Any, Any, Any]:
+    """Any cell, by nn.scan as ``nn.RNN`` has it; in padding the carry stays."""
+    T = steps.inputs.shape[0]
     if eps is None:
         eps = jax.tree.map(partial(_zeros, T), carry)
 
-    def step(cell: nn.RNNCellBase, carry: Any, at: tuple[Array, Any]) -> tuple[Any, Any]:
-        x_t, eps_t = at
+    def step(cell: nn.RNNCellBase, carry: Any, at: tuple[Any, ...]) -> tuple[Any, Any]:
+        x_t, valid, eps_t = at
         h, y = cell(carry, x_t)
-        moved = jax.tree.map(_plus, h, eps_t)
+        if valid is None:
+            moved = jax.tree.map(_plus, h, eps_t)
+        else:
+            moved = select(valid, jax.tree.map(_plus, h, eps_t), carry)
         return moved, (moved, _emitted(rnn.cell, h, moved, y))
 
     scan: Any = nn.scan(
@@ -214,7 +195,7 @@ def _run_scan(rnn: nn.RNN, carry: Any, x: Array, eps: Any) -> tuple[Any, Any, An
     )
     first = jax.tree.map(lambda h, zeros: _plus(h, zeros[0]), carry, eps)
     later = jax.tree.map(lambda zeros: zeros[1:], eps)
-    _, (states, outputs) = scan(rnn.cell, first, (x, later))
+    _, (states, outputs) = scan(rnn.cell, first, (steps.inputs, steps.valid, later))
     states = jax.tree.map(lambda h_0, h: jnp.concatenate([h_0[None], h]), first, states)
     return states, outputs, eps
 
@@ -234,15 +215,15 @@ def _emitted(cell: nn.RNNCellBase, h: Any, moved: Any, y: Any) -> Any:
     return jax.tree.map(lambda leaf: by_id[id(leaf)], y)
 
 
-def _run_fused(rnn: nn.RNN, carry: Any, x: Array, eps: Array | None) -> tuple[Array, Array, Array]:
+def _run_fused(rnn: nn.RNN, carry: Array, steps: Steps, eps: Any) -> tuple[Any, Any, Any]:
     """A VanillaCell, by ``observed_recurrence``."""
     cell: Any = rnn.cell
-    x, weights = weights_for(cell, x)
+    x, weights = weights_for(cell, steps.inputs)
     W_hh = weights.W_hh
     if eps is None:
         eps = jnp.zeros((x.shape[0] + 1, *carry.shape), W_hh.dtype)
     h_0 = carry.astype(W_hh.dtype)
-    hidden = observed_recurrence(cell.activation, weights, h_0, x, eps)
+    hidden = observed_recurrence(cell.activation, weights, h_0, x, eps, steps.valid)
     return jnp.concatenate([h_0[None], hidden]), hidden, eps
 
 

@@ -18,14 +18,20 @@ WIDE = {"param_dtype": jnp.float64}
 CARRY = np.linspace(-0.7, 0.9, B * N).reshape(B, N)  # any h_0
 
 
-def layer(cell, params, x, eps, h_0=None):
-    """h_0 … h_T with ε and h_1 … h_T as the cell emits them, from inputs (B, T, D)."""
+def layer(cell, params, x, eps, h_0=None, stays_after=None):
+    """h_0 … h_T with ε and h_1 … h_T as the cell emits them, from inputs (B, T, D).
+
+    ``stays_after`` (B,) is the step of each sequence after which its state (B, N) stays.
+    """
     h = cell.initialize_carry(jax.random.key(0), x[:, 0].shape) if h_0 is None else h_0
     states, outputs = [], []
     for t in range(x.shape[1] + 1):
+        before = h
         if t > 0:
             h, _ = cell.apply({"params": params}, h, x[:, t - 1])
         h = jax.tree.map(lambda leaf, zeros, t=t: leaf + zeros[t], h, eps)
+        if stays_after is not None:
+            h = jnp.where((t <= stays_after)[:, None], h, before)
         states.append(h)
         outputs.append(jax.tree.leaves(h)[-1])  # h of an LSTM's (c, h)
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
@@ -195,6 +201,7 @@ CASES = {
         lambda params, states, outputs: valid(dense(params["inner"]["readout"], outputs)),
         path="inner/cell",
         flipped=LENGTHS,
+        stays_after=LENGTHS,
     ),
     "reverse, not in order": one_layer(
         nn.GRUCell(N, **WIDE),
