@@ -15,9 +15,11 @@ from experiments.benchmark.config import BenchmarkConfig
 from experiments.copy_task.config import PRESETS, CopyTaskConfig
 from experiments.gradient_spikes.config import GradientSpikesConfig
 from experiments.harness.command import cli
+from experiments.harness.records import results
 from experiments.harness.records.results import NotWritten
 from experiments.harness.running import report
-from experiments.harness.saving.session import SessionOptions, Terminated
+from experiments.harness.saving.session import SessionOptions
+from experiments.harness.saving.signals import Terminated
 from experiments.harness.training.runner import Interrupted
 from experiments.retractions.config import RetractionsConfig
 
@@ -223,7 +225,7 @@ def test_a_folder_without_permission_is_refused_and_removed(capsys, monkeypatch,
     def refuse(dir):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(cli.tempfile, "TemporaryFile", refuse)
+    monkeypatch.setattr(results.tempfile, "TemporaryFile", refuse)
     (tmp_path / "there").mkdir()
     for name in ("there", "there/new/deep"):
         with pytest.raises(SystemExit) as caught:

@@ -1,28 +1,22 @@
-"""Command lines: dataclasses read by tyro, checks of what tyro accepts, and exit statuses.
-
-0    done               2    a wrong option, path or value: one message, nothing written
-130  Ctrl-C             1    anything else that fails
-143  SIGTERM
-"""
+"""Command lines: dataclasses read by tyro, and checks of what tyro accepts."""
 
 import argparse
-import contextlib
 import dataclasses
 import io
 import itertools
 import math
 import os
 import sys
-import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import tyro
 
 from experiments.harness.backends.backend import load_backend
-from experiments.harness.records.results import ROOT, NotWritten
-from experiments.harness.saving.session import Session, SessionOptions, Terminated, option
+from experiments.harness.command.statuses import ended, fail
+from experiments.harness.records.results import ROOT, NotWritten, new_folder
+from experiments.harness.saving.session import Session, SessionOptions, option
 from experiments.harness.training.runner import Interrupted
 
 Config = TypeVar("Config")
@@ -41,7 +35,7 @@ def run(
     presets: Mapping[str, Mapping[str, Any]] | None = None,
     arguments: Sequence[str] | None = None,
 ) -> None:
-    """Read the command line into ``config_class`` and ``execute`` it, with the statuses above."""
+    """Read the command line into ``config_class`` and ``execute`` it; exit as in statuses.py."""
     arguments = sys.argv[1:] if arguments is None else arguments
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -49,13 +43,7 @@ def run(
     try:
         execute(parse(config_class, presets or {}, arguments))
     except (Interrupted, KeyboardInterrupt, NotWritten) as stop:
-        cause = stop.cause if isinstance(stop, Interrupted) else stop
-        if isinstance(cause, NotWritten):
-            print(f"error: {cause}", file=sys.stderr)
-            sys.exit(1)
-        by_sigterm = isinstance(cause, Terminated)
-        print("terminated" if by_sigterm else "interrupted", file=sys.stderr)
-        sys.exit(143 if by_sigterm else 130)
+        sys.exit(ended(stop.cause if isinstance(stop, Interrupted) else stop))
 
 
 def parse(
@@ -92,12 +80,6 @@ def parse(
         fail(str(error))
 
 
-def fail(message: str) -> NoReturn:
-    """One line on standard error, then exit status 2."""
-    print(f"error: {message}", file=sys.stderr)
-    sys.exit(2)
-
-
 def require_backends(backends: Sequence[str], devices: int | Literal["auto"] = "auto") -> None:
     """Import the frameworks and start JAX; exit with 2 where one is missing, naming its extra."""
     for backend in backends:
@@ -127,19 +109,10 @@ def prepare(
       folder: where below figures/ to write, unless ``config.out`` says otherwise.
     """
     out = ROOT / "figures" / folder if config.out is None else config.out
-    made: list[Path] = []
     try:
-        made = [path for path in (out, *out.parents) if not path.exists()]
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out):
-            pass
-        return out, Session(experiment, config, backends)
-    except (OSError, ValueError) as error:
-        for path in made:
-            with contextlib.suppress(OSError):
-                path.rmdir()
-        if isinstance(error, OSError):
-            fail(f"--out {out}: not a folder that can be written to ({error.strerror})")
+        with new_folder(out):
+            return out, Session(experiment, config, backends)
+    except ValueError as error:
         fail(str(error))
 
 
