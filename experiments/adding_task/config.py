@@ -5,17 +5,19 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from experiments.harness.command import options
-from experiments.harness.method.recipe import Recipe
+from experiments.harness.method.recipe import Method, Recipe
 from experiments.harness.method.schedule import Schedule
 from experiments.harness.saving.session import option
 from jaxrnn.tasks import AddingTask
 
-METHODS: dict[str, dict[str, Any]] = {
-    "irnn": {"activation": "relu", "recurrent_init": "identity"},
-    "vanilla": {"activation": "tanh"},
-    "relu": {"activation": "relu"},
-    "relu_orthogonal": {"activation": "relu", "recurrent_init": "orthogonal"},
-    "qr": {"activation": "tanh", "recurrent_init": "orthogonal", "retraction": "qr"},
+METHODS = {
+    "irnn": Method("IRNN", {"activation": "relu", "recurrent_init": "identity"}),
+    "vanilla": Method("tanh", {}),
+    "relu": Method("ReLU, uniform init", {"activation": "relu"}),
+    "relu_orthogonal": Method(
+        "ReLU, orthogonal init", {"activation": "relu", "recurrent_init": "orthogonal"}
+    ),
+    "qr": Method("tanh, QR projection", {"recurrent_init": "orthogonal", "retraction": "qr"}),
 }
 SGD = {"optimizer": "sgd", "lr": 1e-2}
 ADAM = {"optimizer": "adam", "lr": 1e-4, "clip_norm": 1.0}  # the defaults, too
@@ -57,13 +59,7 @@ class AddingTaskConfig(options.TrainingOptions):
     """Train the IRNN by SGD with clipping at 1, 10, 100 and none, and by Adam."""
     backend: Literal["jax", "torch", "both"] = "jax"
     """Framework; both: JAX and PyTorch from the same weights."""
-    methods: tuple[Literal["irnn", "vanilla", "relu", "relu_orthogonal", "qr"], ...] = (
-        "irnn",
-        "vanilla",
-        "relu",
-        "relu_orthogonal",
-        "qr",
-    )
+    methods: tuple[Annotated[str, options.one_of(METHODS)], ...] = tuple(METHODS)
     """Which methods to train, without --irnn and the sweeps."""
     preset: Literal["sgd", "adam"] | None = None
     """Published settings: SGD at 0.01 over 440 epochs, or Adam at 1e-4 over 147."""
@@ -172,8 +168,9 @@ class AddingTaskConfig(options.TrainingOptions):
             name: settings.get(name, getattr(self, name))
             for name in ("seq_len", "identity_scale", "optimizer", "lr", "clip_norm")
         }
-        is_projected = method == "qr" and self.project_every > 0
-        parts = {**METHODS[method], "retraction": "qr" if is_projected else None}
+        parts = dict(METHODS[method].parts)
+        if self.project_every == 0:
+            parts["retraction"] = None
         return Recipe(
             task=AddingTask(fields.pop("seq_len")),
             hidden=self.hidden,

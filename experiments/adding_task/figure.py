@@ -13,16 +13,9 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
+from experiments.adding_task.config import METHODS
 from experiments.harness.records import figures
 from jaxrnn.tasks import AddingTask
-
-METHOD_LABELS = {
-    "irnn": "IRNN",
-    "vanilla": "tanh",
-    "relu": "ReLU, uniform init",
-    "relu_orthogonal": "ReLU, orthogonal init",
-    "qr": "tanh, QR projection",
-}
 
 
 def draw(results: dict, out: Path) -> list[str]:
@@ -80,7 +73,7 @@ def label(method: str, settings: Mapping[str, Any], config: Mapping[str, Any]) -
     if "optimizer" in settings:
         words.append(f"{'SGD' if values['optimizer'] == 'sgd' else 'Adam'} {values['lr']:g}")
         words.append(f"clip {values['clip_norm']:g}" if values["clip_norm"] else "no clipping")
-    return ", ".join(words) or METHOD_LABELS[method]
+    return ", ".join(words) or METHODS[method].label
 
 
 def _title(config: Mapping[str, Any]) -> str:

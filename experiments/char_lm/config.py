@@ -9,20 +9,20 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from experiments.harness.command import options
-from experiments.harness.method.recipe import Recipe, Weights
+from experiments.harness.method.recipe import Method, Recipe, Weights
 from experiments.harness.method.schedule import Schedule
 from experiments.harness.records.results import Run
 from experiments.harness.text import texts
 from experiments.harness.text.language import Corpus, corpus, measure
 from jaxrnn.text import CharacterTask
 
-METHODS: dict[str, dict[str, Any]] = {
-    "vanilla": {},
-    "orthogonal": {"recurrent_init": "orthogonal"},
-    "qr": {"recurrent_init": "orthogonal", "retraction": "qr"},
-    "irnn": {"recurrent_init": "identity", "activation": "relu"},
-    "gru": {"cell": "gru"},
-    "lstm": {"cell": "lstm"},
+METHODS = {
+    "vanilla": Method("tanh", {}),
+    "orthogonal": Method("tanh, orthogonal init", {"recurrent_init": "orthogonal"}),
+    "qr": Method("tanh, QR projection", {"recurrent_init": "orthogonal", "retraction": "qr"}),
+    "irnn": Method("IRNN", {"recurrent_init": "identity", "activation": "relu"}),
+    "gru": Method("GRU", {"cell": "gru"}),
+    "lstm": Method("LSTM", {"cell": "lstm"}),
 }
 COMPARISONS: dict[str, list[dict[str, Any]]] = {
     "sizes": [
@@ -53,15 +53,13 @@ EVALUATED = 50  # sequences of a split to measure a loss on: 100,000 characters
 class CharLMConfig(options.TrainingOptions):
     """Train recurrent networks to predict the next character of a text."""
 
-    dataset: Literal["simple", "numbers", "code", "english", "shakespeare"] = "shakespeare"
+    dataset: Annotated[str, options.one_of(texts.DATASETS)] = "shakespeare"
     """Text: generated sentences or counts, Python's sources or reference, or 38 plays."""
     text_file: Path | None = None
     """A file to learn instead, in UTF-8."""
     backend: Literal["jax", "torch", "numpy", "both"] = "jax"
     """Framework; numpy: from scratch; both: JAX and PyTorch from the same weights."""
-    methods: tuple[Literal["vanilla", "orthogonal", "qr", "irnn", "gru", "lstm"], ...] = (
-        "vanilla",
-    )
+    methods: tuple[Annotated[str, options.one_of(METHODS)], ...] = ("vanilla",)
     """Which networks to train."""
     compare: Literal["sizes", "datasets", "cells", "projection"] | None = None
     """A ready-made comparison: of N and T, of texts, of networks, or of projection and T."""
@@ -152,7 +150,7 @@ class CharLMConfig(options.TrainingOptions):
         Raises:
           ValueError: a text that is too short.
         """
-        parts = dict(METHODS[method])
+        parts = dict(METHODS[method].parts)
         if self.project_every == 0:
             parts["retraction"] = None
         text = self.corpus(settings).text

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from experiments.harness.command import options
 from experiments.harness.method.recipe import Recipe
@@ -11,6 +11,11 @@ from experiments.harness.method.schedule import Schedule
 from experiments.harness.saving.session import option
 from jaxrnn.tasks import CopyMemoryTask, CopyTask
 
+METHODS = {  # → what figures and claims call them
+    "vanilla": "vanilla",
+    "orthogonal_init": "orthogonal init",
+    "qr": "QR",
+}
 PRESETS: dict[str, dict] = {
     # Arjovsky et al.'s task with the rates at which it was first solved here.
     "copy_memory": {
@@ -43,8 +48,6 @@ PRESETS: dict[str, dict] = {
         "batch_size": 64,
     },
 }
-
-
 CLAIM_SEEDS = 5  # what the README's claims are measured over, in figures/copy_task/seeds
 
 
@@ -54,11 +57,7 @@ class CopyTaskConfig(options.TrainingOptions):
 
     backend: Literal["jax", "torch", "numpy", "both"] = "jax"
     """Framework; numpy: from scratch; both: JAX and PyTorch from the same weights, compared."""
-    methods: tuple[Literal["vanilla", "orthogonal_init", "qr"], ...] = (
-        "vanilla",
-        "orthogonal_init",
-        "qr",
-    )
+    methods: tuple[Annotated[str, options.one_of(METHODS)], ...] = tuple(METHODS)
     """Which methods to train."""
     preset: Literal["copy_memory", "no_clipping", "small"] | None = None
     """Other defaults: copy memory, 100 steps without clipping, or small enough for NumPy."""

@@ -9,10 +9,11 @@ from pathlib import Path
 
 from matplotlib.ticker import MaxNLocator
 
+from experiments.copy_task.config import METHODS
 from experiments.harness.records import figures
 from jaxrnn.tasks import CopyMemoryTask, CopyTask
 
-COLORS = dict(zip(("vanilla", "orthogonal_init", "qr"), figures.PALETTE, strict=False))
+COLORS = dict(zip(METHODS, figures.PALETTE, strict=False))
 
 
 def draw(results: dict, out: Path) -> list[str]:

@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any
 
 from experiments.gradient_analysis.flow import FLOW_LENGTHS
 from experiments.harness.command import options
 from experiments.harness.method.recipe import Recipe
 from experiments.harness.text.language import Corpus, corpus
+from experiments.harness.text.texts import DATASETS
 from jaxrnn.text import CharacterTask
 
 ADAM_LR = 3e-3  # as in char_lm
@@ -60,7 +61,7 @@ QUICK = Size(
 class GradientAnalysisConfig(options.TrainingOptions):
     """Draw where the gradients of recurrent networks go, on text."""
 
-    dataset: Literal["simple", "numbers", "code", "english", "shakespeare"] = "shakespeare"
+    dataset: Annotated[str, options.one_of(DATASETS)] = "shakespeare"
     """Text; see experiments.char_lm."""
     quick: bool = False
     """A minute instead of ten: fewer lengths, steps and settings."""

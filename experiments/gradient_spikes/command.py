@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import numpy as np
 from rich.table import Table
 
-from experiments.copy_task.config import CopyTaskConfig
-from experiments.gradient_spikes.config import METHODS, SETTINGS, GradientSpikesConfig
+from experiments.copy_task.config import METHODS, CopyTaskConfig
+from experiments.gradient_spikes.config import SETTINGS, GradientSpikesConfig
 from experiments.gradient_spikes.figure import draw
 from experiments.harness.command import cli
 from experiments.harness.command.options import changed_fields

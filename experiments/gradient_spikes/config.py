@@ -6,7 +6,6 @@ from pathlib import Path
 from experiments.copy_task.config import PRESETS, CopyTaskConfig
 from experiments.harness.command import options
 
-METHODS = ("vanilla", "orthogonal_init", "qr")
 SETTINGS: dict[str, dict] = {
     "default": {},
     "30 symbols": {"seq_len": 30},

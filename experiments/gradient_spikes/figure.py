@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from experiments.gradient_spikes.config import METHODS, SETTINGS
+from experiments.copy_task.config import METHODS
+from experiments.gradient_spikes.config import SETTINGS
 from experiments.harness.records import figures
 
 
@@ -24,7 +25,7 @@ def draw(results: dict, out: Path) -> list[str]:
                 if run["final"].get(quantity)
             ]
             if points:
-                panel.scatter(*zip(*points, strict=True), color=color, label=method, s=28)
+                panel.scatter(*zip(*points, strict=True), color=color, label=METHODS[method], s=28)
         panel.set(title=title, xscale="log", yticks=list(rows.values()))
         panel.set_yticklabels(rows if panel is axes[0] else [])
     figures.legend_below(figure, axes[0])

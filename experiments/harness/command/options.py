@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import tyro
+from tyro.constructors import PrimitiveConstructorSpec
 
 from experiments.harness.saving.session import SessionOptions, option
 
@@ -64,6 +65,19 @@ FewSeeds = Annotated[int, Between(1, 10), _SEEDS]  # of commands that train many
 # As a field of a configuration: --checkpoint-dir and the rest, without a prefix.
 Session = Annotated[SessionOptions, tyro.conf.arg(name="")]
 DEFAULT_SESSION = SessionOptions()
+
+
+def one_of(names: Iterable[str]) -> PrimitiveConstructorSpec[str]:
+    """The type of an option that is one of some names: Annotated[str, one_of(METHODS)]."""
+    choices = tuple(names)
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar=f"{{{','.join(choices)}}}",
+        instance_from_str=lambda given: given[0],
+        is_instance=lambda value: value in choices,
+        str_from_instance=lambda value: [value],
+        choices=choices,
+    )
 
 
 class Options:
