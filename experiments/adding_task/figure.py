@@ -4,8 +4,6 @@ python -m experiments.adding_task.figure figures/adding_task/irnn      redraws i
 """
 
 import itertools
-import json
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -108,5 +106,4 @@ def _mark_restarts(axes: Axes, runs: list[dict], config: Mapping[str, Any], colo
 
 
 if __name__ == "__main__":
-    for folder in map(Path, sys.argv[1:]):
-        draw(json.loads((folder / "results.json").read_text()), folder)
+    figures.redraw(draw)

@@ -3,8 +3,6 @@
 python -m experiments.char_lm.figure figures/char_lm      redraws them without training
 """
 
-import json
-import sys
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -191,5 +189,4 @@ def _title(config: Mapping[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    for folder in map(Path, sys.argv[1:]):
-        draw(json.loads((folder / "results.json").read_text()), folder)
+    figures.redraw(draw)

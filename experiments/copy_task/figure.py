@@ -3,8 +3,6 @@
 python -m experiments.copy_task.figure figures/copy_task      redraws it without training
 """
 
-import json
-import sys
 from pathlib import Path
 
 from matplotlib.ticker import MaxNLocator
@@ -70,5 +68,4 @@ def _label(method: str, config: dict) -> str:
 
 
 if __name__ == "__main__":
-    for folder in map(Path, sys.argv[1:]):
-        draw(json.loads((folder / "results.json").read_text()), folder)
+    figures.redraw(draw)

@@ -1,4 +1,7 @@
-"""The figure: the largest gradient norm of each run, by setting; from results.json alone."""
+"""The figure: the largest gradient norm of each run, by setting; from results.json alone.
+
+python -m experiments.gradient_spikes.figure figures/gradient_spikes      redraws it
+"""
 
 from pathlib import Path
 
@@ -31,3 +34,7 @@ def draw(results: dict, out: Path) -> list[str]:
     figures.legend_below(figure, axes[0])
     figures.save(figure, out / "gradient_spikes.png")
     return ["gradient_spikes.png"]
+
+
+if __name__ == "__main__":
+    figures.redraw(draw)

@@ -3,8 +3,6 @@
 python -m experiments.retractions.figure figures/retractions      redraws it without training
 """
 
-import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -95,5 +93,4 @@ def _draw_training(loss: Axes, spectral_norm: Axes, runs: list[dict]) -> None:
 
 
 if __name__ == "__main__":
-    for folder in map(Path, sys.argv[1:]):
-        draw(json.loads((folder / "results.json").read_text()), folder)
+    figures.redraw(draw)
