@@ -30,14 +30,13 @@ def jobs(config: AddingTaskConfig) -> Iterator[Job]:
 
 def train(config: AddingTaskConfig, session: Session) -> list[Run]:
     """Train everything that was asked for; Interrupted carries what was measured."""
-    seeds = range(config.seed, config.seed + config.seeds)
-    return train_jobs(jobs(config), config.backends, seeds, session)
+    return train_jobs(jobs(config), config.backends, config.all_seeds, session)
 
 
 def execute(config: AddingTaskConfig) -> None:
     """Train, then write and print what was measured, also after Ctrl-C."""
     cli.require_backends(config.backends, config.devices)
-    out, session = cli.prepare("adding_task", config, config.backends, config.folder)
+    out, session = cli.prepare(config, config.backends)
 
     def print_runs(runs: list[Run]) -> None:
         name = lambda run: label(run.method, run.settings, vars(config))  # noqa: E731

@@ -2,19 +2,22 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from experiments.harness.command import cli
-from experiments.harness.method.recipe import Recipe
+from experiments.harness.command import options
+from experiments.harness.method.recipe import Method, Recipe
 from experiments.harness.method.schedule import Schedule
+from experiments.harness.saving.session import option
 from jaxrnn.tasks import AddingTask
 
-METHODS: dict[str, dict[str, Any]] = {
-    "irnn": {"activation": "relu", "recurrent_init": "identity"},
-    "vanilla": {"activation": "tanh"},
-    "relu": {"activation": "relu"},
-    "relu_orthogonal": {"activation": "relu", "recurrent_init": "orthogonal"},
-    "qr": {"activation": "tanh", "recurrent_init": "orthogonal", "retraction": "qr"},
+METHODS = {
+    "irnn": Method("IRNN", {"activation": "relu", "recurrent_init": "identity"}),
+    "vanilla": Method("tanh", {}),
+    "relu": Method("ReLU, uniform init", {"activation": "relu"}),
+    "relu_orthogonal": Method(
+        "ReLU, orthogonal init", {"activation": "relu", "recurrent_init": "orthogonal"}
+    ),
+    "qr": Method("tanh, QR projection", {"recurrent_init": "orthogonal", "retraction": "qr"}),
 }
 SGD = {"optimizer": "sgd", "lr": 1e-2}
 ADAM = {"optimizer": "adam", "lr": 1e-4, "clip_norm": 1.0}  # the defaults, too
@@ -43,7 +46,7 @@ MAX_RESTARTS = 10
 
 
 @dataclass(frozen=True)
-class AddingTaskConfig:
+class AddingTaskConfig(options.TrainingOptions):
     """Train the IRNN, and what it is compared with, on the adding problem."""
 
     irnn: bool = False
@@ -56,81 +59,63 @@ class AddingTaskConfig:
     """Train the IRNN by SGD with clipping at 1, 10, 100 and none, and by Adam."""
     backend: Literal["jax", "torch", "both"] = "jax"
     """Framework; both: JAX and PyTorch from the same weights."""
-    methods: tuple[Literal["irnn", "vanilla", "relu", "relu_orthogonal", "qr"], ...] = (
-        "irnn",
-        "vanilla",
-        "relu",
-        "relu_orthogonal",
-        "qr",
-    )
+    methods: tuple[Annotated[str, options.one_of(METHODS)], ...] = tuple(METHODS)
     """Which methods to train, without --irnn and the sweeps."""
     preset: Literal["sgd", "adam"] | None = None
     """Published settings: SGD at 0.01 over 440 epochs, or Adam at 1e-4 over 147."""
-    seq_len: int = 150
+    seq_len: Annotated[int, options.Between(2)] = 150
     """T, time steps."""
-    hidden: int = 100
+    hidden: options.Count = 100
     """N, hidden units."""
-    identity_scale: float = 1.0
+    identity_scale: options.Rate = 1.0
     """The IRNN's W_hh starts as this multiple of I."""
-    input_std: float = 1e-3
+    input_std: options.Rate = 1e-3
     """Standard deviation of the IRNN's input weights."""
     optimizer: Literal["adam", "sgd"] = "adam"
     """Optimizer."""
-    lr: float = 1e-4
+    lr: options.Rate = 1e-4
     """Its learning rate."""
-    clip_norm: float = 1.0
+    clip_norm: options.RateOrZero = 1.0
     """Largest global gradient norm; 0: no clipping."""
-    epochs: int = 6
+    epochs: options.Count = 6
     """Epochs, each once through the training set."""
-    train_samples: int = 100_000
+    train_samples: options.Count = 100_000
     """Sequences in the training set, which stays the same."""
-    val_samples: int = 1_000
+    val_samples: options.Count = 1_000
     """Sequences in the validation set, which every epoch ends with."""
-    test_samples: int = 10_000
+    test_samples: options.CountOrZero = 10_000
     """Sequences in the test set, which the run ends with."""
-    batch_size: int = 16
+    batch_size: options.Count = 16
     """B, sequences per step."""
-    project_every: int = 1
+    project_every: options.CountOrZero = 1
     """Steps between projections of the method qr; 0: never."""
-    track_every: int = 500
+    track_every: options.Count = 500
     """Steps between measurements of the spectral norm."""
     on_divergence: Literal["restart", "stop"] = "restart"
     """When a run explodes: go back to its last good state with half the learning rate, ten times
     at most; or stop."""
-    devices: int | Literal["auto"] = "auto"
-    """JAX devices to share each batch; on a CPU, auto is one per core."""
-    seed: int = 0
-    """First seed."""
-    seeds: int = 1
-    """Number of seeds, counted from the first."""
+    devices: options.Devices = "auto"
+    seed: options.Seed = 0
+    seeds: options.Seeds = 1
     out: Path | None = None
     """Folder to write to; default: figures/adding_task, or a folder in it for other settings."""
-    session: cli.SessionField = cli.DEFAULT_SESSION
+    session: options.Session = options.DEFAULT_SESSION
 
     def __post_init__(self) -> None:
         self._check_modes()
-        cli.check_distinct(self, "methods")
-        cli.check_counts(self, "seq_len", least=2)
-        cli.check_counts(self, "hidden", "epochs", "train_samples", "val_samples", "batch_size")
-        cli.check_counts(self, "track_every")
-        cli.check_counts(self, "seeds", most=cli.MAX_SEEDS)
-        cli.check_counts(self, "project_every", "seed", "test_samples", least=0)
-        cli.check_rates(self, "lr", "identity_scale", "input_std")
-        cli.check_rates(self, "clip_norm", zero=True)
-        cli.check_devices(self)
-        if self.devices != "auto" and self.backend == "torch":
-            raise ValueError("--devices is for --backend jax or both, not torch")
+        super().__post_init__()
+        self.check_devices(self.batch_size)
         if self.batch_size > self.train_samples:
             raise ValueError(
                 f"--batch-size must be at most --train-samples {self.train_samples}, "
                 f"got {self.batch_size}"
             )
         sizes = ("train_samples", "test_samples", "batch_size", "seq_len", "hidden", "seeds")
-        cli.check_memory(self, self._numbers_in_memory(), *sizes)
+        options.check_memory(self, self._numbers_in_memory(), *sizes)
 
     def _check_modes(self) -> None:
         """ValueError where options do not go together, or would have no effect."""
-        flags = [cli.option(name) for name in self.modes]
+        flags = [option(name) for name in self.modes]
         if not flags:
             return
         if len(flags) > 1:
@@ -138,8 +123,8 @@ class AddingTaskConfig:
         of_no_effect = {"methods"}
         if not self.irnn:
             of_no_effect |= {"preset", *(name for swept in self.sweep_settings for name in swept)}
-        for name in sorted(of_no_effect & cli.changed_fields(self, AddingTaskConfig())):
-            raise ValueError(f"{flags[0]} decides about {cli.option(name)} itself")
+        for name in sorted(of_no_effect & options.changed_fields(self, AddingTaskConfig())):
+            raise ValueError(f"{flags[0]} decides about {option(name)} itself")
 
     def _numbers_in_memory(self) -> int:
         """The data of all seeds, one batch's states, W_hh and what Adam keeps of it."""
@@ -147,11 +132,6 @@ class AddingTaskConfig:
         samples = self.train_samples + self.val_samples + self.test_samples
         states = max(self.batch_size, self.val_samples) * T * self.hidden
         return states + self.seeds * (2 * samples * T + 4 * self.hidden**2)
-
-    @property
-    def backends(self) -> tuple[str, ...]:
-        """The backends asked for."""
-        return ("jax", "torch") if self.backend == "both" else (self.backend,)
 
     @property
     def modes(self) -> list[str]:
@@ -188,15 +168,16 @@ class AddingTaskConfig:
             name: settings.get(name, getattr(self, name))
             for name in ("seq_len", "identity_scale", "optimizer", "lr", "clip_norm")
         }
-        is_projected = method == "qr" and self.project_every > 0
-        parts = {**METHODS[method], "retraction": "qr" if is_projected else None}
+        parts = dict(METHODS[method].parts)
+        if self.project_every == 0:
+            parts["retraction"] = None
         return Recipe(
             task=AddingTask(fields.pop("seq_len")),
             hidden=self.hidden,
             input_std=self.input_std if method == "irnn" else None,
             project_every=self.project_every or 1,
             track_every=self.track_every,
-            devices=None if self.devices == "auto" else self.devices,
+            devices=self.num_devices,
             **parts,
             **fields,
         )
@@ -206,11 +187,9 @@ class AddingTaskConfig:
         """Where below figures/ these settings are written: only the defaults go to adding_task."""
         presets = [name for name in (*self.modes, self.preset) if name in PRESETS]
         values = {key: value for name in presets for key, value in PRESETS[name].items()}
-        changed = cli.changed_fields(self, AddingTaskConfig(**values, irnn=self.irnn))
-        parts = {
-            **{"sweep_length" if name == "sweep" else name: True for name in self.modes},
-            self.preset or "": self.preset is not None,
-            self.backend: self.backend != "jax",
-            "custom": bool(changed - {"backend", "devices"}),
-        }
-        return Path("adding_task", *(part for part, is_named in parts.items() if is_named))
+        modes = ("sweep_length" if name == "sweep" else name for name in self.modes)
+        return self.folder_of(
+            *(*modes, self.preset, self.other_backend),
+            preset={**values, "irnn": self.irnn},
+            apart_from=("backend", "devices"),
+        )

@@ -4,8 +4,6 @@ python -m experiments.adding_task.figure figures/adding_task/irnn      redraws i
 """
 
 import itertools
-import json
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,16 +11,9 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
+from experiments.adding_task.config import METHODS
 from experiments.harness.records import figures
 from jaxrnn.tasks import AddingTask
-
-METHOD_LABELS = {
-    "irnn": "IRNN",
-    "vanilla": "tanh",
-    "relu": "ReLU, uniform init",
-    "relu_orthogonal": "ReLU, orthogonal init",
-    "qr": "tanh, QR projection",
-}
 
 
 def draw(results: dict, out: Path) -> list[str]:
@@ -80,7 +71,7 @@ def label(method: str, settings: Mapping[str, Any], config: Mapping[str, Any]) -
     if "optimizer" in settings:
         words.append(f"{'SGD' if values['optimizer'] == 'sgd' else 'Adam'} {values['lr']:g}")
         words.append(f"clip {values['clip_norm']:g}" if values["clip_norm"] else "no clipping")
-    return ", ".join(words) or METHOD_LABELS[method]
+    return ", ".join(words) or METHODS[method].label
 
 
 def _title(config: Mapping[str, Any]) -> str:
@@ -115,5 +106,4 @@ def _mark_restarts(axes: Axes, runs: list[dict], config: Mapping[str, Any], colo
 
 
 if __name__ == "__main__":
-    for folder in map(Path, sys.argv[1:]):
-        draw(json.loads((folder / "results.json").read_text()), folder)
+    figures.redraw(draw)

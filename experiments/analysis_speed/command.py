@@ -119,8 +119,7 @@ def execute(config: AnalysisSpeedConfig) -> None:
     """Measure, then write and print."""
     backends = ["jax", "torch"] if "training" in config.parts else ["jax"]
     cli.require_backends(backends)
-    folder = cli.folder("analysis_speed", config)
-    out, session = cli.prepare("analysis_speed", config, backends, folder)
+    out, session = cli.prepare(config, backends)
     report.measure_and_write(
         out, session, lambda: measure(config), lambda results, out: [], print_ratios
     )

@@ -195,8 +195,7 @@ def measure(config: BenchmarkConfig) -> list[Run]:
 def execute(config: BenchmarkConfig) -> None:
     """Measure, then write and print."""
     cli.require_backends(["jax", "torch"])
-    folder = cli.folder("benchmark", config)
-    out, session = cli.prepare("benchmark", config, ["jax", "torch"], folder)
+    out, session = cli.prepare(config, ["jax", "torch"])
     report.measure_and_write(out, session, lambda: measure(config), draw, print_tables)
 
 

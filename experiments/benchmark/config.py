@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from experiments.harness.command import cli
+from experiments.harness.command import options
 
 
 @dataclass(frozen=True)
-class BenchmarkConfig:
+class BenchmarkConfig(options.Options):
     """Time training steps of both frameworks in turn."""
 
     parts: tuple[Literal["steps", "projection", "scaling"], ...] = (
@@ -17,11 +17,7 @@ class BenchmarkConfig:
         "scaling",
     )
     """What to measure."""
-    rounds: int = 15
+    rounds: options.Count = 15
     """Rounds; every contender runs once in each."""
     out: Path | None = None
     """Folder to write to; default: figures/benchmark."""
-
-    def __post_init__(self) -> None:
-        cli.check_distinct(self, "parts")
-        cli.check_counts(self, "rounds")

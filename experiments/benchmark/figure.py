@@ -3,8 +3,6 @@
 python -m experiments.benchmark.figure figures/benchmark      redraws them without measuring
 """
 
-import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -118,5 +116,4 @@ def _draw_scaling(runs: list[dict], path: Path) -> None:
 
 
 if __name__ == "__main__":
-    for folder in map(Path, sys.argv[1:]):
-        draw(json.loads((folder / "results.json").read_text()), folder)
+    figures.redraw(draw)

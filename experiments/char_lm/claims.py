@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from experiments.char_lm.figure import METHOD_LABELS
+from experiments.char_lm.config import METHODS, PRESETS
 from experiments.harness.records.evidence import Loader, Row, load, mean
 from experiments.harness.records.figures import by_setting, select
 from experiments.harness.records.panels import panels_of
@@ -19,7 +19,7 @@ SAME_LOSS = 0.1  # of it
 BEST_LENGTHS = (20, 30)
 QUADRATIC = 1.5  # an exponent that is nearer to 2 than to 1
 SAME_PERPLEXITY = 0.01  # of it: they are given with three digits
-METHODS = ("vanilla", "orthogonal", "qr")
+PROJECTED_OR_NOT = PRESETS["projection"]["methods"]
 
 
 def claim_7(load: Loader = load) -> Row:
@@ -141,7 +141,7 @@ def claim_10(load: Loader = load) -> Row:
     """Does projection help a language model, and from which length on?"""
     runs = load("char_lm/projection")["runs"]
     groups = {
-        int(T): {method: select(group, method=method) for method in METHODS}
+        int(T): {method: select(group, method=method) for method in PROJECTED_OR_NOT}
         for T, group in by_setting(runs, "seq_len").items()
     }
     bits = {
@@ -158,7 +158,7 @@ def claim_10(load: Loader = load) -> Row:
         for group in methods.values()
     )
     costs = {T: found["qr"] - found["vanilla"] for T, found in bits.items()}
-    names = " / ".join(METHOD_LABELS[method] for method in METHODS)
+    names = " / ".join(METHODS[method].label for method in PROJECTED_OR_NOT)
     return (
         "Long sequences benefit most from projection, language modelling among them",
         "`experiments.char_lm --compare projection`",
@@ -195,7 +195,7 @@ def language_section() -> str:
         config = results["config"]
         for run in results["runs"]:
             sizes = f"N = {config['hidden']}, T = {config['seq_len']}"
-            label = f"{METHOD_LABELS[run['method']]}, {sizes}, {epochs} epochs"
+            label = f"{METHODS[run['method']].label}, {sizes}, {epochs} epochs"
             groups.setdefault(label, []).append(run)
     lines = [
         "| network | bits per character | perplexity | bigrams | words that occur | time |",

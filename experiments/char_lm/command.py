@@ -36,8 +36,7 @@ def jobs(config: CharLMConfig) -> Iterator[Job]:
 
 def train(config: CharLMConfig, session: Session) -> list[Run]:
     """Train everything that was asked for; Interrupted carries what was measured."""
-    seeds = range(config.seed, config.seed + config.seeds)
-    return train_jobs(jobs(config), config.backends, seeds, session)
+    return train_jobs(jobs(config), config.backends, config.all_seeds, session)
 
 
 def execute(config: CharLMConfig) -> None:
@@ -52,8 +51,8 @@ def execute(config: CharLMConfig) -> None:
     except ValueError as error:
         cli.fail(str(error))
     hashes = dict.fromkeys(config.corpus(settings).hash for settings in config.swept)
-    config, folder = dataclasses.replace(config, text_hash=" ".join(hashes)), config.folder
-    out, session = cli.prepare("char_lm", config, config.backends, folder)
+    config = dataclasses.replace(config, text_hash=" ".join(hashes))
+    out, session = cli.prepare(config, config.backends)
 
     def print_runs(runs: list[Run]) -> None:
         name = lambda run: label(run.method, run.settings)  # noqa: E731

@@ -8,21 +8,21 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from experiments.harness.command import cli
-from experiments.harness.method.recipe import Recipe, Weights
+from experiments.harness.command import options
+from experiments.harness.method.recipe import Method, Recipe, Weights
 from experiments.harness.method.schedule import Schedule
 from experiments.harness.records.results import Run
 from experiments.harness.text import texts
 from experiments.harness.text.language import Corpus, corpus, measure
 from jaxrnn.text import CharacterTask
 
-METHODS: dict[str, dict[str, Any]] = {
-    "vanilla": {},
-    "orthogonal": {"recurrent_init": "orthogonal"},
-    "qr": {"recurrent_init": "orthogonal", "retraction": "qr"},
-    "irnn": {"recurrent_init": "identity", "activation": "relu"},
-    "gru": {"cell": "gru"},
-    "lstm": {"cell": "lstm"},
+METHODS = {
+    "vanilla": Method("tanh", {}),
+    "orthogonal": Method("tanh, orthogonal init", {"recurrent_init": "orthogonal"}),
+    "qr": Method("tanh, QR projection", {"recurrent_init": "orthogonal", "retraction": "qr"}),
+    "irnn": Method("IRNN", {"recurrent_init": "identity", "activation": "relu"}),
+    "gru": Method("GRU", {"cell": "gru"}),
+    "lstm": Method("LSTM", {"cell": "lstm"}),
 }
 COMPARISONS: dict[str, list[dict[str, Any]]] = {
     "sizes": [
@@ -50,77 +50,64 @@ EVALUATED = 50  # sequences of a split to measure a loss on: 100,000 characters
 
 
 @dataclass(frozen=True)
-class CharLMConfig:
+class CharLMConfig(options.TrainingOptions):
     """Train recurrent networks to predict the next character of a text."""
 
-    dataset: Literal["simple", "numbers", "code", "english", "shakespeare"] = "shakespeare"
+    dataset: Annotated[str, options.one_of(texts.DATASETS)] = "shakespeare"
     """Text: generated sentences or counts, Python's sources or reference, or 38 plays."""
     text_file: Path | None = None
     """A file to learn instead, in UTF-8."""
     backend: Literal["jax", "torch", "numpy", "both"] = "jax"
     """Framework; numpy: from scratch; both: JAX and PyTorch from the same weights."""
-    methods: tuple[Literal["vanilla", "orthogonal", "qr", "irnn", "gru", "lstm"], ...] = (
-        "vanilla",
-    )
+    methods: tuple[Annotated[str, options.one_of(METHODS)], ...] = ("vanilla",)
     """Which networks to train."""
     compare: Literal["sizes", "datasets", "cells", "projection"] | None = None
     """A ready-made comparison: of N and T, of texts, of networks, or of projection and T."""
     preset: Literal["long"] | None = None
     """Other defaults: a larger GRU, which takes several times as long."""
-    seq_len: int = 35
+    seq_len: options.Count = 35
     """T, characters that a gradient reaches back."""
-    hidden: int = 100
+    hidden: options.Count = 100
     """N, hidden units."""
-    batch_size: int = 32
+    batch_size: options.Count = 32
     """B, streams."""
-    epochs: int = 20
+    epochs: options.Count = 20
     """Epochs, each ended by a validation."""
-    train_characters: int = 1_000_000
+    train_characters: options.Count = 1_000_000
     """Characters that an epoch reads, rounded down to whole batches."""
-    lr: float = 3e-3
+    lr: options.Rate = 3e-3
     """Adam's learning rate."""
-    clip_norm: float = 1.0
+    clip_norm: options.RateOrZero = 1.0
     """Largest global gradient norm; 0: no clipping."""
-    project_every: int = 1
+    project_every: options.CountOrZero = 1
     """Steps between projections of the method qr; 0: never."""
-    track_every: int = 100
+    track_every: options.Count = 100
     """Steps between measurements of the spectral norm."""
-    sample: int = 0
+    sample: options.CountOrZero = 0
     """Characters of generated text to print."""
     prompt: str = ""
     """What generated text goes on from; empty: a new line."""
-    temperature: float = 1.0
+    temperature: options.Rate = 1.0
     """Of generated text; below 1, likely characters are favoured."""
     load: Path | None = None
     """A folder of checkpoints (--checkpoint-dir) to generate text from, without training."""
-    devices: int | Literal["auto"] = "auto"
-    """JAX devices to share each batch; on a CPU, auto is one per core."""
-    seed: int = 0
-    """First seed."""
-    seeds: int = 1
-    """Number of seeds, counted from the first."""
+    devices: options.Devices = "auto"
+    seed: options.Seed = 0
+    seeds: options.Seeds = 1
     out: Path | None = None
     """Folder to write to; default: figures/char_lm, or a folder in it for other settings."""
     text_hash: Annotated[str, tyro.conf.Suppress] = ""
-    session: cli.SessionField = cli.DEFAULT_SESSION
+    session: options.Session = options.DEFAULT_SESSION
 
     def __post_init__(self) -> None:
-        cli.check_distinct(self, "methods")
-        cli.check_counts(self, "seq_len", "hidden", "batch_size", "epochs", "train_characters")
-        cli.check_counts(self, "track_every")
-        cli.check_counts(self, "seeds", most=cli.MAX_SEEDS)
-        cli.check_counts(self, "project_every", "seed", "sample", least=0)
-        cli.check_rates(self, "lr", "temperature")
-        cli.check_rates(self, "clip_norm", zero=True)
-        cli.check_devices(self)
-        if self.devices != "auto" and "jax" not in self.backends:
-            raise ValueError(f"--devices is for --backend jax or both, not {self.backend}")
+        super().__post_init__()
+        self.check_devices(self.batch_size)
         if self.backend == "numpy" and {"gru", "lstm"} & set(self.methods):
             raise ValueError("--backend numpy has no --methods gru or lstm")
         self._check_modes()
         states = self.batch_size * self.seq_len * self.hidden
         sizes = ("batch_size", "seq_len", "hidden", "seeds")
-        cli.check_memory(self, states + 4 * self.seeds * self.hidden**2, *sizes)
+        options.check_memory(self, states + 4 * self.seeds * self.hidden**2, *sizes)
 
     def _check_modes(self) -> None:
         """ValueError where options would have no effect."""
@@ -135,11 +122,6 @@ class CharLMConfig:
         path = fields["text_file"]
         changed = {"methods": tuple(fields["methods"]), "text_file": path and Path(path)}
         return cls(**{**fields, **changed})
-
-    @property
-    def backends(self) -> tuple[str, ...]:
-        """The backends asked for."""
-        return ("jax", "torch") if self.backend == "both" else (self.backend,)
 
     @property
     def swept(self) -> list[dict[str, Any]]:
@@ -168,7 +150,7 @@ class CharLMConfig:
         Raises:
           ValueError: a text that is too short.
         """
-        parts = dict(METHODS[method])
+        parts = dict(METHODS[method].parts)
         if self.project_every == 0:
             parts["retraction"] = None
         text = self.corpus(settings).text
@@ -184,7 +166,7 @@ class CharLMConfig:
             clip_norm=self.clip_norm,
             project_every=self.project_every or 1,
             track_every=self.track_every,
-            devices=None if self.devices == "auto" else self.devices,
+            devices=self.num_devices,
             **parts,
         )
 
@@ -204,13 +186,8 @@ class CharLMConfig:
     @property
     def folder(self) -> Path:
         """Where below figures/ these settings are written: only the defaults go to char_lm."""
-        values = PRESETS.get(self.compare or self.preset or "", {})
-        of_no_effect = {"backend", "devices", "sample", "prompt", "load", "text_hash"}
-        changed = cli.changed_fields(self, CharLMConfig(**values)) - of_no_effect
-        parts = {
-            self.compare or "": self.compare is not None,
-            self.preset or "": self.preset is not None,
-            self.backend: self.backend != "jax",
-            "custom": bool(changed),
-        }
-        return Path("char_lm", *(part for part, is_named in parts.items() if is_named))
+        return self.folder_of(
+            *(self.compare, self.preset, self.other_backend),
+            preset=PRESETS.get(self.compare or self.preset or ""),
+            apart_from=("backend", "devices", "sample", "prompt", "load", "text_hash"),
+        )

@@ -3,8 +3,6 @@
 python -m experiments.char_lm.figure figures/char_lm      redraws them without training
 """
 
-import json
-import sys
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,22 +12,14 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogFormatter, MaxNLocator
 
+from experiments.char_lm.config import METHODS
 from experiments.harness.records import figures
 from experiments.harness.text.language import bits, named
-
-METHOD_LABELS = {
-    "vanilla": "tanh",
-    "orthogonal": "tanh, orthogonal init",
-    "qr": "tanh, QR projection",
-    "irnn": "IRNN",
-    "gru": "GRU",
-    "lstm": "LSTM",
-}
 
 
 def label(method: str, settings: Mapping[str, Any]) -> str:
     """What a run's line is called: its method and what a comparison changes."""
-    words = [METHOD_LABELS[method]]
+    words = [METHODS[method].label]
     if "hidden" in settings:
         words = [f"N = {settings['hidden']}"]
     if "seq_len" in settings:
@@ -141,7 +131,7 @@ def _draw_lengths(config: Mapping[str, Any], runs: list[dict], out: Path) -> Non
     for panel, (quantity, (title, unit)) in zip(axes.flat, panels.items(), strict=True):
         for method, color in zip(methods, figures.PALETTE, strict=False):
             points = figures.select(runs, method=method)
-            draw_against(panel, points, "seq_len", quantity, color, METHOD_LABELS[method])
+            draw_against(panel, points, "seq_len", quantity, color, METHODS[method].label)
         lengths = sorted({run["settings"]["seq_len"] for run in runs})
         panel.set(title=title, ylabel=unit, xlabel="T, characters", xscale="log", xticks=lengths)
         panel.set_xticklabels(lengths)
@@ -199,5 +189,4 @@ def _title(config: Mapping[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    for folder in map(Path, sys.argv[1:]):
-        draw(json.loads((folder / "results.json").read_text()), folder)
+    figures.redraw(draw)

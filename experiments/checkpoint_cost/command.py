@@ -81,8 +81,7 @@ def print_shares(runs: list[Run]) -> None:
 def execute(config: CheckpointCostConfig) -> None:
     """Measure, then write and print."""
     cli.require_backends(BACKENDS)
-    folder = cli.folder("checkpoint_cost", config)
-    out, session = cli.prepare("checkpoint_cost", config, BACKENDS, folder)
+    out, session = cli.prepare(config, BACKENDS)
     report.measure_and_write(
         out, session, lambda: measure(config), lambda results, out: [], print_shares
     )

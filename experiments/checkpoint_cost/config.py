@@ -3,17 +3,14 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from experiments.harness.command import cli
+from experiments.harness.command import options
 
 
 @dataclass(frozen=True)
-class CheckpointCostConfig:
+class CheckpointCostConfig(options.Options):
     """Time checkpoints against the training between them."""
 
-    chunks: int = 15
+    chunks: options.Count = 15
     """Chunks of 500 steps, and checkpoints."""
     out: Path | None = None
     """Folder to write to; default: figures/checkpoint_cost."""
-
-    def __post_init__(self) -> None:
-        cli.check_counts(self, "chunks")

@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+from experiments.copy_task.config import METHODS
 from experiments.harness.records.evidence import (
     Loader,
     Row,
@@ -18,7 +19,6 @@ from experiments.harness.records.statements import Statement, holds_if, verdict
 from jaxrnn.tasks import CopyMemoryTask, CopyTask
 
 MEMORY = "copy_task/copy_memory"
-LABELS = {"vanilla": "vanilla", "orthogonal_init": "orthogonal init", "qr": "QR"}
 
 # Of claim 1, "near 0.9" and "about 0.01" being what rounds to that.
 NEAR = (0.85, 0.95)
@@ -39,13 +39,13 @@ TRIED = " over every length, rate, clipping, size and seed tried"
 def claim_1(load: Loader = load) -> Row:
     """Does projection, and projection alone, learn the copy task?"""
     runs = load("copy_task/seeds")["runs"]
-    losses = {method: mean(select(runs, method=method), "val_loss") for method in LABELS}
+    losses = {method: mean(select(runs, method=method), "val_loss") for method in METHODS}
     words = [
         f"{label} {spread(select(runs, method=method), 'val_loss')}"
-        for method, label in LABELS.items()
+        for method, label in METHODS.items()
     ]
     accuracy = min(final_value(run, "val_accuracy") for run in select(runs, method="qr"))
-    diverged = {method: _diverged(select(runs, method=method)) for method in LABELS}
+    diverged = {method: _diverged(select(runs, method=method)) for method in METHODS}
     memory_results = load(MEMORY)
     memory = {run["method"]: final_value(run, "val_loss") for run in memory_results["runs"]}
     memory_baseline = CopyMemoryTask(memory_results["config"]["delay"]).baseline

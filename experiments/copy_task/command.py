@@ -21,14 +21,13 @@ def train(config: CopyTaskConfig, session: Session) -> list[Run]:
     jobs = (
         Job(method, method, config.recipe(method), config.schedule) for method in config.methods
     )
-    seeds = range(config.seed, config.seed + config.seeds)
-    return train_jobs(jobs, config.backends, seeds, session)
+    return train_jobs(jobs, config.backends, config.all_seeds, session)
 
 
 def execute(config: CopyTaskConfig) -> None:
     """Train, then write and print what was measured, also after Ctrl-C."""
     cli.require_backends(config.backends, config.devices)
-    out, session = cli.prepare("copy_task", config, config.backends, config.folder)
+    out, session = cli.prepare(config, config.backends)
 
     def print_runs(runs: list[Run]) -> None:
         report.print_table("Copy task", runs, config.task.baseline)

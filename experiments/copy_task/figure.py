@@ -3,16 +3,15 @@
 python -m experiments.copy_task.figure figures/copy_task      redraws it without training
 """
 
-import json
-import sys
 from pathlib import Path
 
 from matplotlib.ticker import MaxNLocator
 
+from experiments.copy_task.config import METHODS
 from experiments.harness.records import figures
 from jaxrnn.tasks import CopyMemoryTask, CopyTask
 
-COLORS = dict(zip(("vanilla", "orthogonal_init", "qr"), figures.PALETTE, strict=False))
+COLORS = dict(zip(METHODS, figures.PALETTE, strict=False))
 
 
 def draw(results: dict, out: Path) -> list[str]:
@@ -69,5 +68,4 @@ def _label(method: str, config: dict) -> str:
 
 
 if __name__ == "__main__":
-    for folder in map(Path, sys.argv[1:]):
-        draw(json.loads((folder / "results.json").read_text()), folder)
+    figures.redraw(draw)

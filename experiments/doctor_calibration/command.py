@@ -1,7 +1,6 @@
 """Measure, then write and print."""
 
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -135,10 +134,7 @@ def print_training(runs: list[Run]) -> None:
 def execute(config: DoctorCalibrationConfig) -> None:
     """Measure, then write and print."""
     cli.require_backends(["jax"])
-    folder = Path("doctor", "training") if config.train else Path("doctor")
-    if config.sets != DoctorCalibrationConfig.sets:
-        folder = Path("doctor", "custom")
-    out, session = cli.prepare("doctor_calibration", config, ["jax"], folder)
+    out, session = cli.prepare(config, ["jax"])
     report.measure_and_write(
         out,
         session,

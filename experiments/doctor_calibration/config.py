@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from experiments.harness.command import cli
+from experiments.harness.command import options
 
 
 @dataclass(frozen=True)
-class DoctorCalibrationConfig:
+class DoctorCalibrationConfig(options.Options):
     """Diagnose networks whose condition is known."""
 
     sets: tuple[Literal["calibration", "held_out"], ...] = ("calibration", "held_out")
@@ -18,5 +18,9 @@ class DoctorCalibrationConfig:
     out: Path | None = None
     """Folder to write to; default: figures/doctor, or figures/doctor/training with --train."""
 
-    def __post_init__(self) -> None:
-        cli.check_distinct(self, "sets")
+    @property
+    def folder(self) -> Path:
+        """Where below figures/ these settings are written."""
+        if self.sets != DoctorCalibrationConfig.sets:
+            return Path("doctor", "custom")
+        return Path("doctor", "training") if self.train else Path("doctor")

@@ -3,8 +3,6 @@
 python -m experiments.doctor_calibration.figure figures/doctor      redraws it without measuring
 """
 
-import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -99,5 +97,4 @@ def _extreme(values: list[float | None]) -> float:
 
 
 if __name__ == "__main__":
-    folder = Path(sys.argv[1])
-    print(*draw(json.loads((folder / "results.json").read_text()), folder))
+    figures.redraw(draw)

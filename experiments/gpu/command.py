@@ -3,9 +3,9 @@
 import argparse
 import shutil
 import signal
-import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,9 @@ from typing import Any, NoReturn
 
 from experiments.gpu.machine import REQUIRED, ask, missing
 from experiments.gpu.parts import PARTS
-from experiments.harness.records.results import ROOT, NotWritten, Run, write_results
+from experiments.harness.command.statuses import ended, fail
+from experiments.harness.records.results import ROOT, NotWritten, Run, new_folder, write_results
+from experiments.harness.saving.signals import stop
 
 FOLDER = ROOT / "figures" / "gpu"
 NOT_MEASURED = "nothing was measured on a GPU"
@@ -37,7 +39,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong."""
-        self.exit(2, f"error: {message}\n")
+        fail(message)
 
 
 def parse(arguments: Sequence[str]) -> GpuConfig:
@@ -71,26 +73,12 @@ def run(arguments: Sequence[str]) -> int:
     config = parse(arguments)
     lacking = missing(REQUIRED)
     if lacking:
-        return fail(f"needs {', '.join(lacking)}: name another Python, or make copy first")
-    signal.signal(signal.SIGTERM, _terminate)
+        fail(f"needs {', '.join(lacking)}: name another Python, or make copy first")
+    signal.signal(signal.SIGTERM, stop)
     try:
         return execute(config)
-    except KeyboardInterrupt as stop:
-        print("terminated" if stop.args else "interrupted", file=sys.stderr)
-        return 143 if stop.args else 130
-    except NotWritten as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-
-
-def fail(message: str) -> int:
-    """One line on standard error; the exit status."""
-    print(f"error: {message}", file=sys.stderr)
-    return 2
-
-
-def _terminate(number: int, frame: Any) -> NoReturn:
-    raise KeyboardInterrupt("SIGTERM")
+    except (KeyboardInterrupt, NotWritten) as cause:
+        return ended(cause)
 
 
 def execute(config: GpuConfig) -> int:
@@ -104,13 +92,12 @@ def execute(config: GpuConfig) -> int:
     machine = ask()
     on_gpu = machine["gpu"] is not None
     folders = [*([config.out] if config.out else []), FOLDER if on_gpu else FOLDER / "cpu"]
-    for folder in folders:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=folder):
-                pass
-        except OSError as error:
-            return fail(f"{folder}: not a folder that can be written to ({error.strerror})")
+    try:
+        with ExitStack() as made:
+            for folder in folders:
+                made.enter_context(new_folder(folder))
+    except ValueError as error:
+        fail(str(error))
     console.print(_said_of(machine))
 
     results: dict[str, Any] = {}

@@ -5,8 +5,6 @@ It is drawn from results.json alone:
     python -m experiments.gpu.figure figures/gpu      redraws it without measuring
 """
 
-import json
-import sys
 from pathlib import Path
 
 from matplotlib.axes import Axes
@@ -74,5 +72,4 @@ def _draw_projections(panel: Axes, rows: list[Row]) -> None:
 
 
 if __name__ == "__main__":
-    for folder in map(Path, sys.argv[1:]):
-        draw(json.loads((folder / "results.json").read_text()), folder)
+    figures.redraw(draw)

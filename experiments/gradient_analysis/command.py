@@ -44,7 +44,7 @@ def analyses(config: GradientAnalysisConfig, session: Session) -> Iterable[list[
     size, recipe, source = config.size, config.recipe, config.corpus
     task = recipe.task
     assert isinstance(task, CharacterTask)
-    seeds = range(config.seed, config.seed + config.seeds)
+    seeds = config.all_seeds
     train = Trainer(session, seeds, size.epochs)
     series, vanilla = training_series(train, "vanilla", recipe, source, size.steps)
     yield series
@@ -88,6 +88,5 @@ def execute(config: GradientAnalysisConfig) -> None:
         config.recipe  # noqa: B018 — a text that is too short, or not there
     except ValueError as error:
         cli.fail(str(error))
-    folder = cli.folder("gradient_analysis", config, apart_from=["devices"])
-    out, session = cli.prepare("gradient_analysis", config, ["jax"], folder)
+    out, session = cli.prepare(config, config.backends)
     report.measure_and_write(out, session, lambda: measure(config, session), draw, print_table)

@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any
 
 from experiments.gradient_analysis.flow import FLOW_LENGTHS
-from experiments.harness.command import cli
+from experiments.harness.command import options
 from experiments.harness.method.recipe import Recipe
 from experiments.harness.text.language import Corpus, corpus
+from experiments.harness.text.texts import DATASETS
 from jaxrnn.text import CharacterTask
 
 ADAM_LR = 3e-3  # as in char_lm
@@ -57,35 +58,35 @@ QUICK = Size(
 
 
 @dataclass(frozen=True)
-class GradientAnalysisConfig:
+class GradientAnalysisConfig(options.TrainingOptions):
     """Draw where the gradients of recurrent networks go, on text."""
 
-    dataset: Literal["simple", "numbers", "code", "english", "shakespeare"] = "shakespeare"
+    dataset: Annotated[str, options.one_of(DATASETS)] = "shakespeare"
     """Text; see experiments.char_lm."""
     quick: bool = False
     """A minute instead of ten: fewer lengths, steps and settings."""
-    seq_len: int = 35
+    seq_len: options.Count = 35
     """T, characters that a gradient reaches back, where it is not what is varied."""
-    hidden: int = 100
+    hidden: options.Count = 100
     """N, hidden units."""
-    batch_size: int = 32
+    batch_size: options.Count = 32
     """B, streams."""
-    devices: int | Literal["auto"] = "auto"
-    """JAX devices to share each batch; on a CPU, auto is one per core."""
-    seed: int = 0
-    """First seed."""
-    seeds: int = 3
-    """Number of seeds, counted from the first."""
+    devices: options.Devices = "auto"
+    seed: options.Seed = 0
+    seeds: options.FewSeeds = 3
     out: Path | None = None
     """Folder to write to; default: figures/gradient_analysis."""
 
     def __post_init__(self) -> None:
-        cli.check_counts(self, "seq_len", "hidden", "batch_size")
-        cli.check_counts(self, "seeds", most=10)
-        cli.check_counts(self, "seed", least=0)
-        cli.check_devices(self)
+        super().__post_init__()
+        self.check_devices(self.batch_size)
         numbers = self.batch_size * max(self.size.lengths) * self.hidden + 4 * self.hidden**2
-        cli.check_memory(self, self.seeds * numbers, "batch_size", "hidden", "seeds")
+        options.check_memory(self, self.seeds * numbers, "batch_size", "hidden", "seeds")
+
+    @property
+    def folder(self) -> Path:
+        """Where below figures/ these settings are written, on any number of devices."""
+        return self.folder_of(apart_from=["devices"])
 
     @property
     def size(self) -> Size:
@@ -111,5 +112,5 @@ class GradientAnalysisConfig:
             lr=ADAM_LR,
             clip_norm=1.0,
             track_every=100,
-            devices=None if self.devices == "auto" else self.devices,
+            devices=self.num_devices,
         )

@@ -3,8 +3,6 @@
 python -m experiments.gradient_analysis.figure figures/gradient_analysis      redraws them
 """
 
-import json
-import sys
 from collections.abc import Callable
 from functools import partial
 from itertools import cycle
@@ -240,5 +238,4 @@ TITLES = {
 
 
 if __name__ == "__main__":
-    for folder in map(Path, sys.argv[1:]):
-        draw(json.loads((folder / "results.json").read_text()), folder)
+    figures.redraw(draw)

@@ -5,10 +5,11 @@ from collections.abc import Iterator
 import numpy as np
 from rich.table import Table
 
-from experiments.copy_task.config import CopyTaskConfig
-from experiments.gradient_spikes.config import METHODS, SETTINGS, GradientSpikesConfig
+from experiments.copy_task.config import METHODS, CopyTaskConfig
+from experiments.gradient_spikes.config import SETTINGS, GradientSpikesConfig
 from experiments.gradient_spikes.figure import draw
 from experiments.harness.command import cli
+from experiments.harness.command.options import changed_fields
 from experiments.harness.records.results import Run
 from experiments.harness.running import report
 from experiments.harness.running.jobs import train_jobs
@@ -19,8 +20,7 @@ from experiments.harness.training.runner import Job
 def execute(config: GradientSpikesConfig) -> None:
     """Train every method under every setting, then write and print what was measured."""
     cli.require_backends(["jax"], config.devices)
-    folder = cli.folder("gradient_spikes", config)
-    out, session = cli.prepare("gradient_spikes", config, ["jax"], folder)
+    out, session = cli.prepare(config, config.backends)
     report.measure_and_write(out, session, lambda: train(config, session), draw, print_table)
 
 
@@ -28,7 +28,7 @@ def jobs(config: GradientSpikesConfig) -> Iterator[Job]:
     """Every method under every setting."""
     for name in SETTINGS:
         copy_task = config.settings(name)
-        changed = cli.changed_fields(copy_task, CopyTaskConfig(devices=config.devices))
+        changed = changed_fields(copy_task, CopyTaskConfig(devices=config.devices))
         changed -= {"seed", "seeds"}
         settings = {field: getattr(copy_task, field) for field in sorted(changed)}
         settings["setting"] = name
@@ -39,8 +39,7 @@ def jobs(config: GradientSpikesConfig) -> Iterator[Job]:
 
 def train(config: GradientSpikesConfig, session: Session) -> list[Run]:
     """Train every method under every setting; Interrupted carries what was measured."""
-    seeds = range(config.seed, config.seed + config.seeds)
-    return train_jobs(jobs(config), ["jax"], seeds, session)
+    return train_jobs(jobs(config), config.backends, config.all_seeds, session)
 
 
 def print_table(runs: list[Run]) -> None:

@@ -2,12 +2,10 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from experiments.copy_task.config import PRESETS, CopyTaskConfig
-from experiments.harness.command import cli
+from experiments.harness.command import options
 
-METHODS = ("vanilla", "orthogonal_init", "qr")
 SETTINGS: dict[str, dict] = {
     "default": {},
     "30 symbols": {"seq_len": 30},
@@ -24,25 +22,20 @@ SETTINGS: dict[str, dict] = {
 
 
 @dataclass(frozen=True)
-class GradientSpikesConfig:
+class GradientSpikesConfig(options.TrainingOptions):
     """Search for the settings at which gradient norms spike."""
 
-    steps: int = 300
+    steps: options.Count = 300
     """Training steps of each run, rounded up to tens."""
-    devices: int | Literal["auto"] = "auto"
-    """JAX devices to share each batch; on a CPU, auto is one per core."""
-    seed: int = 0
-    """First seed."""
-    seeds: int = 3
-    """Number of seeds, counted from the first."""
+    devices: options.Devices = "auto"
+    seed: options.Seed = 0
+    seeds: options.FewSeeds = 3
     out: Path | None = None
     """Folder to write to; default: figures/gradient_spikes."""
-    session: cli.SessionField = cli.DEFAULT_SESSION
+    session: options.Session = options.DEFAULT_SESSION
 
     def __post_init__(self) -> None:
-        cli.check_counts(self, "steps")
-        cli.check_counts(self, "seeds", most=10)  # times eleven settings
-        cli.check_counts(self, "seed", least=0)
+        super().__post_init__()
         try:
             for name in SETTINGS:
                 self.settings(name)

@@ -1,8 +1,12 @@
-"""The figure: the largest gradient norm of each run, by setting; from results.json alone."""
+"""The figure: the largest gradient norm of each run, by setting; from results.json alone.
+
+python -m experiments.gradient_spikes.figure figures/gradient_spikes      redraws it
+"""
 
 from pathlib import Path
 
-from experiments.gradient_spikes.config import METHODS, SETTINGS
+from experiments.copy_task.config import METHODS
+from experiments.gradient_spikes.config import SETTINGS
 from experiments.harness.records import figures
 
 
@@ -24,9 +28,13 @@ def draw(results: dict, out: Path) -> list[str]:
                 if run["final"].get(quantity)
             ]
             if points:
-                panel.scatter(*zip(*points, strict=True), color=color, label=method, s=28)
+                panel.scatter(*zip(*points, strict=True), color=color, label=METHODS[method], s=28)
         panel.set(title=title, xscale="log", yticks=list(rows.values()))
         panel.set_yticklabels(rows if panel is axes[0] else [])
     figures.legend_below(figure, axes[0])
     figures.save(figure, out / "gradient_spikes.png")
     return ["gradient_spikes.png"]
+
+
+if __name__ == "__main__":
+    figures.redraw(draw)

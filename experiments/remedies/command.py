@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -53,8 +52,7 @@ def diagnosed(recipe: Recipe, run: Run, weights: Weights) -> dict[str, Any]:
 
 def measure(config: RemediesConfig, session: Session) -> list[Run]:
     """All runs; Interrupted carries those that have ended."""
-    seeds = range(config.seed, config.seed + (2 if config.quick else config.seeds))
-    runs = train_in_processes(jobs(config), seeds, session, "remedies")
+    runs = train_in_processes(jobs(config), config.all_seeds, session, "remedies")
     baselines = {name: case.recipe.task.baseline for name, case in cases().items()}
     return [short(run, baselines[run.settings["symptom"]]) for run in runs]
 
@@ -85,8 +83,5 @@ def print_table(runs: list[Run]) -> None:
 def execute(config: RemediesConfig) -> None:
     """Treat every case, then write and print what came of it."""
     cli.require_backends(["jax"], devices=1)
-    folder = cli.folder("remedies", config)
-    if config == replace(RemediesConfig(), quick=True, out=config.out, session=config.session):
-        folder = Path("remedies", "quick")
-    out, session = cli.prepare("remedies", config, ["jax"], folder)
+    out, session = cli.prepare(config, ["jax"])
     report.measure_and_write(out, session, lambda: measure(config, session), draw, print_table)

@@ -1,4 +1,7 @@
-"""Figures of the remedies: the matrix, and every seed of every case's best remedies."""
+"""Figures of the remedies: the matrix, and every seed of every case's best remedies.
+
+python -m experiments.remedies.figure figures/remedies      redraws them without training
+"""
 
 from pathlib import Path
 
@@ -98,3 +101,7 @@ def draw_cases(found: dict[str, dict[str, Outcome]], path: Path) -> None:
         panel.invert_yaxis()
     figures.legend_below(figure, *axes.flat)
     figures.save(figure, path)
+
+
+if __name__ == "__main__":
+    figures.redraw(draw)

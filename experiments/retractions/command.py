@@ -116,16 +116,14 @@ def measure(config: RetractionsConfig, session: Session) -> list[Run]:
     with interruptible(runs):
         runs += measure_accuracy(config)
         runs.append(compare_single_steps(config))
-        seeds = range(config.seed, config.seed + config.seeds)
-        runs += train_jobs(jobs(config), ["jax"], seeds, session)
+        runs += train_jobs(jobs(config), config.backends, config.all_seeds, session)
     return runs
 
 
 def execute(config: RetractionsConfig) -> None:
     """Measure all three parts, then write and print them."""
     cli.require_backends(["jax"], config.devices)
-    folder = cli.folder("retractions", config)
-    out, session = cli.prepare("retractions", config, ["jax"], folder)
+    out, session = cli.prepare(config, config.backends)
     report.measure_and_write(
         out,
         session,

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from experiments.copy_task.config import CopyTaskConfig
-from experiments.harness.command import cli
+from experiments.harness.command import options
 
 # Training variants: what differs from the copy task's method "qr".
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -18,30 +18,26 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 
 @dataclass(frozen=True)
-class RetractionsConfig:
+class RetractionsConfig(options.TrainingOptions):
     """Compare retractions: their accuracy, their distance from the nearest, and training."""
 
-    size: int = 64
+    size: options.Count = 64
     """N of the matrices whose accuracy is measured."""
-    matrices: int = 10
+    matrices: options.Count = 10
     """Random matrices for each condition number."""
-    epochs: int = 20
+    epochs: options.Count = 20
     """Epochs of the copy task for each variant."""
-    devices: int | Literal["auto"] = "auto"
-    """JAX devices to share each batch; on a CPU, auto is one per core."""
-    seed: int = 0
-    """First seed."""
-    seeds: int = 5
-    """Number of seeds, counted from the first."""
+    devices: options.Devices = "auto"
+    seed: options.Seed = 0
+    seeds: options.Seeds = 5
     out: Path | None = None
     """Folder to write to; default: figures/retractions."""
-    session: cli.SessionField = cli.DEFAULT_SESSION
+    session: options.Session = options.DEFAULT_SESSION
 
     def __post_init__(self) -> None:
-        cli.check_counts(self, "size", "matrices", "epochs", "seeds")
-        cli.check_counts(self, "seed", least=0)
+        super().__post_init__()
         # In float64, and as many again of the two orthogonal factors.
-        cli.check_memory(self, 2 * 3 * self.matrices * self.size**2, "size", "matrices")
+        options.check_memory(self, 2 * 3 * self.matrices * self.size**2, "size", "matrices")
         _ = self.copy_task  # checks the rest
 
     @property

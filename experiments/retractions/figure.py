@@ -3,8 +3,6 @@
 python -m experiments.retractions.figure figures/retractions      redraws it without training
 """
 
-import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,22 @@ from matplotlib.ticker import MaxNLocator
 
 from experiments.harness.records import figures
 from jaxrnn.tasks import CopyTask
+
+LABELS = {
+    "qr": "QR",
+    "householder": "Householder",
+    "polar": "polar",
+    "qr_unsigned": "unsigned QR",
+    "gram_schmidt": "classical Gram–Schmidt",
+    "modified_gram_schmidt": "modified Gram–Schmidt",
+    "cholesky": "Cholesky",
+}
+
+
+def label(method: str) -> str:
+    """A retraction in words, and how often it projects."""
+    name, *every = method.split(", ")
+    return ", ".join([LABELS[name], *every])
 
 
 def draw(results: dict, out: Path) -> list[str]:
@@ -40,7 +54,7 @@ def _draw_accuracy(axes: Axes, runs: list[dict]) -> None:
         history = run["history"]
         errors = np.array(history["orthogonality_error"], float)
         style: Any = {"marker": "osv^DxP"[index], "markersize": 9 - index, "linewidth": 1.5}
-        axes.plot(history["condition"], errors, color=color, label=run["method"], **style)
+        axes.plot(history["condition"], errors, color=color, label=label(run["method"]), **style)
     axes.set(
         title="Orthogonality error, float32",
         xlabel="condition number of W",
@@ -58,8 +72,8 @@ def _draw_single_steps(axes: Axes, runs: list[dict]) -> None:
     }
     for run in runs:
         steps = run["steps"]
-        for (name, label), color in zip(lines.items(), figures.PALETTE, strict=False):
-            axes.plot(steps["step"], steps[name], color=color, label=label, linewidth=1.5)
+        for (name, text), color in zip(lines.items(), figures.PALETTE, strict=False):
+            axes.plot(steps["step"], steps[name], color=color, label=text, linewidth=1.5)
     axes.set(title="One step of the copy task", xlabel="training step", yscale="log")
     axes.set_ylabel("Frobenius norm")
 
@@ -68,10 +82,10 @@ def _draw_training(loss: Axes, spectral_norm: Axes, runs: list[dict]) -> None:
     variants = dict.fromkeys(run["method"] for run in runs)
     for variant, color in zip(variants, figures.PALETTE, strict=False):
         group = figures.select(runs, method=variant)
-        figures.draw_lines(loss, group, "history", "epoch", "val_loss", color, variant)
-        figures.draw_lines(
-            spectral_norm, group, "steps", "step", "spectral_norm", color, variant, linewidth=1.2
-        )
+        line: Any = {"color": color, "label": label(variant)}
+        figures.draw_lines(loss, group, "history", "epoch", "val_loss", **line)
+        thin = {**line, "linewidth": 1.2}
+        figures.draw_lines(spectral_norm, group, "steps", "step", "spectral_norm", **thin)
     figures.draw_baseline(loss, CopyTask().baseline)
     loss.set(title="Copy task, validation loss", xlabel="epoch", yscale="log")
     loss.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -79,5 +93,4 @@ def _draw_training(loss: Axes, spectral_norm: Axes, runs: list[dict]) -> None:
 
 
 if __name__ == "__main__":
-    for folder in map(Path, sys.argv[1:]):
-        draw(json.loads((folder / "results.json").read_text()), folder)
+    figures.redraw(draw)

@@ -7,13 +7,24 @@ import pytest
 
 from experiments import catalogue
 from experiments.catalogue import EXPERIMENTS, MADE_ELSEWHERE
-from experiments.harness.records.results import ROOT
+from experiments.harness.records.results import ROOT, settings_of
 
 COMMANDS = [
     pytest.param(experiment.name, command, id=catalogue.line(experiment, command))
     for experiment in EXPERIMENTS
     for command in experiment.commands
 ]
+
+COMMITTED = [
+    path
+    for path in (ROOT / "figures").rglob("results.json")
+    if path.parent.name != "cpu"  # of `make gpu` without a GPU, which is not committed
+]
+
+
+def config_class_of(name):
+    main = importlib.import_module(f"experiments.{name}.__main__")
+    return next(value for key, value in vars(main).items() if key.endswith("Config"))
 
 
 def test_every_package_is_listed_once():
@@ -35,15 +46,16 @@ def test_a_command_writes_to_the_folder_that_is_said(name, command, monkeypatch,
     main = importlib.import_module(f"experiments.{name}.__main__")
     written = []
 
-    def prepare(experiment, config, backends, folder):
-        written.append(str(folder))
+    def prepare(config, backends):
+        written.append(str(config.folder))
         raise InterruptedError
 
     monkeypatch.setattr(main.cli, "prepare", prepare)
     monkeypatch.setattr(main.cli, "require_backends", lambda *arguments, **more: None)
     monkeypatch.chdir(ROOT)
-    config_class = next(value for key, value in vars(main).items() if key.endswith("Config"))
-    config = main.cli.parse(config_class, getattr(main, "PRESETS", {}), command.options.split())
+    config = main.cli.parse(
+        config_class_of(name), getattr(main, "PRESETS", {}), command.options.split()
+    )
     if command.folder is None:
         main.execute(config)
     else:
@@ -57,8 +69,7 @@ def test_every_committed_result_comes_from_one_listed_command():
     assert len(set(folders)) == len(folders)
     committed = {
         str(path.parent.relative_to(ROOT / "figures")): json.loads(path.read_text())["experiment"]
-        for path in (ROOT / "figures").rglob("results.json")
-        if path.parent.name != "cpu"  # of `make gpu` without a GPU, which is not committed
+        for path in COMMITTED
     }
     elsewhere = {c.folder for e in EXPERIMENTS if e.name in MADE_ELSEWHERE for c in e.commands}
     assert set(folders) - elsewhere <= set(committed) <= set(folders)
@@ -66,6 +77,17 @@ def test_every_committed_result_comes_from_one_listed_command():
         for command in experiment.commands:
             if command.folder in committed:
                 assert committed[command.folder] == experiment.name
+
+
+@pytest.mark.parametrize("path", COMMITTED, ids=lambda path: "/".join(path.parts[-3:-1]))
+def test_the_settings_have_the_order_of_the_committed_results(path):
+    results = json.loads(path.read_text())
+    if results["experiment"] in MADE_ELSEWHERE:
+        pytest.skip("it has options of another kind")
+    committed, now = results["config"], settings_of(config_class_of(results["experiment"])())
+    assert [name for name in now if name in committed] == [
+        name for name in committed if name in now
+    ]
 
 
 def test_the_lines_are_what_make_runs(capsys):

@@ -10,7 +10,7 @@ from experiment_support import PNG, load, without_timings
 
 from experiments.char_lm.command import execute, jobs
 from experiments.char_lm.config import COMPARISONS, METHODS, PRESETS, CharLMConfig
-from experiments.char_lm.figure import METHOD_LABELS, draw, label
+from experiments.char_lm.figure import draw, label
 from experiments.harness.command import cli
 from experiments.harness.saving.session import SessionOptions
 from experiments.harness.text.language import corpus
@@ -76,7 +76,6 @@ def test_jobs_and_labels():
     assert (first.method, first.settings) == ("qr", {"seq_len": 10})
     assert (second.method, third.settings) == ("vanilla", {"seq_len": 25})
     assert third.recipe.task.seq_len == 25
-    assert METHOD_LABELS.keys() == METHODS.keys()
     assert label("qr", {"seq_len": 10}) == "tanh, QR projection, T = 10"
     assert label("vanilla", {"hidden": 25, "seq_len": 15}) == "N = 25, T = 15"
     assert label("vanilla", {"dataset": "code"}) == "code"

@@ -13,12 +13,17 @@ from experiment_support import words
 
 from experiments.benchmark.config import BenchmarkConfig
 from experiments.copy_task.config import PRESETS, CopyTaskConfig
+from experiments.doctor_calibration.config import DoctorCalibrationConfig
+from experiments.gradient_analysis.config import GradientAnalysisConfig
 from experiments.gradient_spikes.config import GradientSpikesConfig
-from experiments.harness.command import cli
+from experiments.harness.command import cli, options
+from experiments.harness.records import results
 from experiments.harness.records.results import NotWritten
 from experiments.harness.running import report
-from experiments.harness.saving.session import SessionOptions, Terminated
+from experiments.harness.saving.session import SessionOptions
+from experiments.harness.saving.signals import Terminated
 from experiments.harness.training.runner import Interrupted
+from experiments.remedies.config import RemediesConfig
 from experiments.retractions.config import RetractionsConfig
 
 HUGE = 10**9
@@ -46,7 +51,7 @@ def refusal(line, capsys, config_class=CopyTaskConfig, presets=PRESETS):
 @pytest.fixture
 def sixteen_gib(monkeypatch):
     """The same memory on every machine."""
-    monkeypatch.setattr(cli, "total_memory", lambda: 16 * 2**30)
+    monkeypatch.setattr(options, "total_memory", lambda: 16 * 2**30)
 
 
 @pytest.mark.parametrize(
@@ -151,15 +156,15 @@ def test_what_the_experiments_need_is_accepted():
 
 
 def test_memory_is_counted_in_numbers_of_four_bytes(monkeypatch):
-    monkeypatch.setattr(cli, "total_memory", lambda: 4000)
+    monkeypatch.setattr(options, "total_memory", lambda: 4000)
     config = SimpleNamespace(hidden=128)
-    cli.check_memory(config, 1000, "hidden")
+    options.check_memory(config, 1000, "hidden")
     with pytest.raises(ValueError, match="--hidden 128"):
-        cli.check_memory(config, 1001, "hidden")
+        options.check_memory(config, 1001, "hidden")
 
 
 def test_this_machine_has_memory():
-    assert 2**28 < cli.total_memory() < 2**50
+    assert 2**28 < options.total_memory() < 2**50
 
 
 @pytest.mark.parametrize(
@@ -202,7 +207,7 @@ def test_a_preset_is_defaults_that_options_override():
 
 def prepare(out, **session):
     config = CopyTaskConfig(out=out, session=SessionOptions(**session))
-    return cli.prepare("copy_task", config, ["jax"], Path("copy_task/custom"))[0]
+    return cli.prepare(config, ["jax"])[0]
 
 
 @pytest.mark.parametrize(
@@ -223,7 +228,7 @@ def test_a_folder_without_permission_is_refused_and_removed(capsys, monkeypatch,
     def refuse(dir):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(cli.tempfile, "TemporaryFile", refuse)
+    monkeypatch.setattr(results.tempfile, "TemporaryFile", refuse)
     (tmp_path / "there").mkdir()
     for name in ("there", "there/new/deep"):
         with pytest.raises(SystemExit) as caught:
@@ -237,7 +242,7 @@ def test_a_folder_is_made_with_its_parents(monkeypatch, tmp_path):
     assert prepare(tmp_path / "new/deep") == tmp_path / "new/deep"
     assert list((tmp_path / "new/deep").iterdir()) == []
     monkeypatch.setattr(cli, "ROOT", tmp_path)
-    assert prepare(None).relative_to(tmp_path) == Path("figures/copy_task/custom")
+    assert prepare(None).relative_to(tmp_path) == Path("figures/copy_task")
 
 
 @pytest.mark.usefixtures("two_devices")
@@ -309,7 +314,18 @@ def test_ctrl_c_waits_for_the_files():
         signal.raise_signal(signal.SIGINT)
 
 
-def test_only_the_defaults_go_to_the_folder_of_an_experiment():
-    assert cli.folder("retractions", RetractionsConfig()) == Path("retractions")
-    assert cli.folder("retractions", RetractionsConfig(out=Path("x"))) == Path("retractions")
-    assert cli.folder("retractions", RetractionsConfig(seeds=2)) == Path("retractions/custom")
+@pytest.mark.parametrize(
+    ("config", "folder"),
+    [
+        (RetractionsConfig(), "retractions"),
+        (RetractionsConfig(out=Path("x")), "retractions"),
+        (RetractionsConfig(seeds=2), "retractions/custom"),
+        (GradientSpikesConfig(devices=1), "gradient_spikes/custom"),
+        (GradientAnalysisConfig(devices=1), "gradient_analysis"),
+        (RemediesConfig(quick=True, out=Path("x")), "remedies/quick"),
+        (RemediesConfig(quick=True, seeds=2), "remedies/custom"),
+        (DoctorCalibrationConfig(train=True, sets=("held_out",)), "doctor/custom"),
+    ],
+)
+def test_only_the_defaults_go_to_the_folder_of_an_experiment(config, folder):
+    assert config.folder == Path(folder)

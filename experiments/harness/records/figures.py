@@ -3,8 +3,10 @@
 A figure is drawn from the contents of results.json alone, so it can be redrawn without training.
 """
 
+import json
 import math
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +75,12 @@ def save(figure: Figure, path: Path) -> None:
         _write_plain_numbers(axes)
     write_atomically(path, lambda name: figure.savefig(name, metadata={"Software": None}))
     plt.close(figure)
+
+
+def redraw(draw: Callable[[dict, Path], object]) -> None:
+    """Draw again what the folders named on the command line have in results.json."""
+    for folder in map(Path, sys.argv[1:]):
+        draw(json.loads((folder / "results.json").read_text()), folder)
 
 
 def _write_plain_numbers(axes: Axes) -> None:

@@ -4,6 +4,7 @@ It holds the experiment's name, its configuration, the environment and a list of
 written to a temporary name and renamed, so that a reader finds the old file or the new one.
 """
 
+import contextlib
 import dataclasses
 import importlib.metadata
 import json
@@ -13,7 +14,8 @@ import platform
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -169,6 +171,30 @@ def plain(value: Any) -> Any:
     if isinstance(value, np.integer):
         return int(value)
     return str(value) if isinstance(value, Path) else value
+
+
+@contextlib.contextmanager
+def new_folder(out: Path) -> Iterator[None]:
+    """Make ``out`` and try to write to it; if that or the block fails, remove what was made.
+
+    Raises:
+      ValueError: a folder that cannot be.
+    """
+    made: list[Path] = []
+    try:
+        made += [path for path in (out, *out.parents) if not path.exists()]
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+        yield
+    except (OSError, ValueError) as error:
+        for path in made:
+            with contextlib.suppress(OSError):
+                path.rmdir()
+        if isinstance(error, OSError):
+            said = f"--out {out}: not a folder that can be written to ({error.strerror})"
+            raise ValueError(said) from error
+        raise
 
 
 def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:

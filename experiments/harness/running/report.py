@@ -16,7 +16,8 @@ from rich.table import Table
 from experiments.harness.method.schedule import Schedule
 from experiments.harness.records.results import Run, environment, write_results
 from experiments.harness.records.run_record import Progress
-from experiments.harness.saving.session import SIGNALS, Session
+from experiments.harness.saving.session import Session
+from experiments.harness.saving.signals import SIGNALS
 from experiments.harness.training.runner import Interrupted
 
 # A pipe or a log file has no width, and the table needs this one, unless COLUMNS says another.

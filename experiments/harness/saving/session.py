@@ -18,6 +18,7 @@ from experiments.harness.records.results import Run, environment, plain, setting
 from experiments.harness.records.run_record import Progress
 from experiments.harness.saving.checkpoints import Checkpoint, CheckpointFolder
 from experiments.harness.saving.events import EventFiles
+from experiments.harness.saving.signals import SIGNALS, stop
 from experiments.harness.saving.snapshots import (
     Snapshot,
     Snapshots,
@@ -49,16 +50,9 @@ class SessionOptions:
             raise ValueError("--resume needs --checkpoint-dir, the folder to resume from")
 
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
-
 def option(name: str) -> str:
     """The option of a field: batch_size → --batch-size."""
     return "--" + name.replace("_", "-")
-
-
-class Terminated(KeyboardInterrupt):
-    """SIGTERM, which ends a run as Ctrl-C does."""
 
 
 class SavedJob(NamedTuple):
@@ -152,12 +146,9 @@ class Session:
         waits = self._folder is not None and self._is_training and self._signal is None
         self._signal = number
         if not waits:
-            self._stop(number)
+            stop(number)
         # Not by print, which may be what the signal has interrupted.
         os.write(sys.stderr.fileno(), b"saving a checkpoint; once more to stop without\n")
-
-    def _stop(self, number: int) -> None:
-        raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
 
     def recall(self, runs: Sequence[Run]) -> list[Run] | None:
         """The runs of a job that an earlier process has ended; None if none has.
@@ -193,7 +184,7 @@ class Session:
         if self._events:
             self._events.add(progress)
         if number:
-            self._stop(number)
+            stop(number)
 
     def end(self, runs: Sequence[Run], snapshots: Sequence[Snapshots]) -> None:
         """Note the runs of a job that has ended; the checkpoint keeps its last weights.
@@ -205,7 +196,7 @@ class Session:
         self._done.append((self._job, list(runs)))
         self._save(snapshots)
         if self._signal:
-            self._stop(self._signal)
+            stop(self._signal)
 
     def _save(self, snapshots: Sequence[Snapshots] = ()) -> None:
         self._unsaved_steps = 0
