@@ -63,6 +63,11 @@ def recurrence(
       ValueError: an unknown activation, a bias for one that has none or none for modReLU, shapes
         that do not fit.
       TypeError: forward-mode differentiation. Under jit the message is JAX's own.
+
+    Example:
+      >>> kernel, inputs, carry = jnp.array([[0.5]]), jnp.ones((4, 1)), jnp.zeros(1)
+      >>> print(bptt.recurrence(kernel, inputs, carry, activation="identity")[:, 0])
+      [1.    1.5   1.75  1.875]
     """
     if (bias is not None) != activation_of(activation).has_bias:
         given = "none" if bias is None else "one"
@@ -96,7 +101,14 @@ def _product(x: Array, y: Array) -> Array:
 def forward(
     activation: str, kernel: Array, bias: Array | None, inputs: Array, carry: Array
 ) -> tuple[Array, tuple[Array, Array, Array]]:
-    """h_t = phi(a_t + W_hh h_{t-1})."""
+    """h_t = phi(a_t + W_hh h_{t-1}).
+
+    Example:
+      >>> kernel, inputs, h_0 = jnp.array([[0.5]]), jnp.ones((4, 1)), jnp.zeros(1)
+      >>> states, residuals = bptt.forward("identity", kernel, None, inputs, h_0)
+      >>> print(states[:, 0])
+      [1.    1.5   1.75  1.875]
+    """
     phi = activation_of(activation).phi
     extra = () if bias is None else (bias,)
 
@@ -121,6 +133,14 @@ def backward(
 
     Returns:
       ∂L/∂W_hhᵀ, ∂L/∂b or None, ∂L/∂a_t = δ_t, ∂L/∂h_0, and ∂L/∂h_t for t = 1 … T.
+
+    Example:
+      >>> kernel, inputs, h_0 = jnp.array([[0.5]]), jnp.ones((4, 1)), jnp.zeros(1)
+      >>> _, residuals = bptt.forward("identity", kernel, None, inputs, h_0)
+      >>> g = jnp.array([[0.0], [0.0], [0.0], [1.0]])  # the loss is h_4
+      >>> _, _, deltas, d_carry, _ = bptt.backward("identity", residuals, g)
+      >>> print(deltas[:, 0], d_carry)  # powers of W_hh
+      [0.125 0.25  0.5   1.   ] [0.0625]
     """
     kernel, carry, states = residuals
     N = kernel.shape[0]
@@ -154,6 +174,10 @@ def chunk_length(T: int, state: Array, recompute: bool) -> int:
     """How many steps ``in_chunks`` should take at a time, with states like h_0.
 
     √T to recompute them; else as many as fit into a CPU's cache, and all on any other device.
+
+    Example:
+      >>> bptt.chunk_length(T=100, state=jnp.zeros((2, 4)), recompute=True)
+      10
     """
     if recompute:
         return math.isqrt(T)
@@ -190,6 +214,16 @@ def in_chunks(
 
     Returns:
       The states at ``last_index``, and what was emitted for all steps.
+
+    Example:
+      >>> kernel, inputs, h_0 = jnp.array([[0.5]]), jnp.ones((4, 2, 1)), jnp.zeros((2, 1))
+      >>> def hidden_states(h, x):
+      ...     return bptt.recurrence(kernel, x, h, activation="identity")
+      >>> last, doubled = bptt.in_chunks(
+      ...     hidden_states, lambda h: 2 * h, h_0, inputs, last_index=2, length=2, recompute=False
+      ... )
+      >>> print(last[0], doubled[:, 0, 0])
+      [1.75] [2.   3.   3.5  3.75]
     """
     T = inputs.shape[0]
     count, rest = divmod(T, length)
@@ -218,7 +252,13 @@ def in_chunks(
 
 
 def state_at(index: Array | int, hidden: Array, time_axis: int) -> Float[Array, "*B N"]:
-    """The states of one step, or of one step for each sequence, (B,)."""
+    """The states of one step, or of one step for each sequence, (B,).
+
+    Example:
+      >>> hidden = jnp.arange(10.0).reshape(5, 2, 1)  # (T, B, N)
+      >>> print(bptt.state_at(jnp.array([0, 3]), hidden, time_axis=0)[:, 0])  # a step each
+      [0. 7.]
+    """
     if isinstance(index, int):
         return jax.lax.index_in_dim(hidden, index, time_axis, keepdims=False)
     places = jnp.expand_dims(index, (time_axis, 2))

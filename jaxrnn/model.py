@@ -25,10 +25,6 @@ def make_readout(model: Any) -> nn.Dense:
 class SequenceModel(nn.Module):
     """Any Flax recurrent cell over time, then the readout.
 
-        model = SequenceModel(VanillaCell(128), num_outputs=9)
-        variables = model.init(key, inputs)  # inputs (B, T, D)
-        outputs = model.apply(variables, inputs)  # (B, T, C)
-
     Parameters: ``cell/...`` and ``readout/{kernel,bias}``, the same for either ``recurrence``.
 
     Attributes:
@@ -47,6 +43,14 @@ class SequenceModel(nn.Module):
     Raises:
       ValueError: an unknown recurrence, or the fused one (or ``recompute``, which is part of it)
         asked for a cell that it cannot run.
+
+    Example:
+      >>> model = SequenceModel(VanillaCell(4), num_outputs=6)
+      >>> inputs = jax.random.normal(jax.random.key(0), (2, 5, 3))  # (B, T, D)
+      >>> variables = model.init(jax.random.key(1), inputs)
+      >>> carry, outputs = model.apply(variables, inputs, return_carry=True)
+      >>> carry.shape, outputs.shape  # (B, N), (B, T, C)
+      ((2, 4), (2, 5, 6))
     """
 
     cell: nn.RNNCellBase

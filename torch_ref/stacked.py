@@ -31,6 +31,11 @@ class StackedModel(nn.Module):
       ValueError: no cells, anything else among them, one that stands there twice (its layers would
         share their weights); a dropout_rate outside [0, 1); an initial_carry that is no tuple of a
         carry for each cell.
+
+    Example:
+      >>> model = StackedModel([GRUCell(3, 4), VanillaCell(4, 7)], num_outputs=6, dropout_rate=0.2)
+      >>> tuple(model(torch.randn(2, 5, 3), train=True).shape)  # (B, T, C)
+      (2, 5, 6)
     """
 
     def __init__(

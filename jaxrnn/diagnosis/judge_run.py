@@ -43,6 +43,12 @@ def read_history(
     Raises:
       ValueError: a run of another schema, or one that has no loss; a baseline that is not a
         positive number.
+
+    Example:
+      >>> run = {"history": {"val_loss": [1.01, 1.0, 0.99]}, "status": "completed"}
+      >>> findings = diagnosis.read_history(run, baseline=1.0)
+      >>> [finding.condition for finding in findings]
+      ['stuck_at_baseline']
     """
     check_baseline(baseline)
     if thresholds is not None and not isinstance(thresholds, HistoryThresholds):

@@ -53,6 +53,12 @@ class HistoryThresholds:
 
     Raises:
       ValueError: a threshold that is not a positive number.
+
+    Example:
+      >>> run = {"history": {"val_loss": [1.0, 0.8, 0.7]}, "status": "completed"}
+      >>> strict = diagnosis.HistoryThresholds(stuck=0.5)
+      >>> [one.condition for one in diagnosis.read_history(run, baseline=1.0, thresholds=strict)]
+      ['stuck_at_baseline']
     """
 
     stuck: float = 0.9
@@ -93,6 +99,11 @@ class Thresholds:
 
     Raises:
       ValueError: a threshold that is not a positive number.
+
+    Example:
+      >>> lines = diagnosis.Thresholds(history=diagnosis.HistoryThresholds(stuck=0.8))
+      >>> lines.vanishing, lines.history.stuck
+      (0.0001, 0.8)
     """
 
     vanishing: float = 1e-4
