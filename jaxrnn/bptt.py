@@ -11,7 +11,7 @@ Backward, with g_t = ∂L/∂h_t as it arrives from the readout, and δ_t = ∂L
     ∂L/∂W_hh = Σ_t δ_t h_{t-1}ᵀ       ∂L/∂b = Σ_t δ_t ⊙ sign(h_t)     (b the bias of modReLU)
 
 (Werbos 1990, Backpropagation through time: what it does and how to do it.) Only δ has to be
-computed step by step. ∂L/∂W_hh is a sum of outer products over time and batch, hence one product of
+computed step by step. ∂L/∂W_hh is a sum of outer products over time and batch, so one product of
 two matrices with T·B rows; automatic differentiation of a scan adds it up one time step at a time,
 reading and writing an N×N matrix at each, which takes longer than all the rest.
 
@@ -153,7 +153,7 @@ def backward(
         delta = (d_h * phi.derivative(h_t)).astype(h_t.dtype)
         return _product(delta, W_hh).astype(h_t.dtype), (delta, d_h)
 
-    # Nobody pays for d_states who does not use them: JAX drops what a scan returns in vain.
+    # d_states cost nothing where they are not used: JAX drops unused results of a scan.
     d_carry, (deltas, d_states) = jax.lax.scan(
         step, jnp.zeros_like(carry), (g, states), reverse=True, unroll=UNROLL
     )

@@ -67,7 +67,7 @@ def orthogonal(scale: float = 1.0) -> Initializer:
     draw = jax_orthogonal(scale)
 
     def init(key: jax.Array, shape, dtype=jnp.float32, out_sharding=None) -> jax.Array:
-        # JAX decomposes no matrix in half precision: bfloat16 never, float16 no more since 0.11.
+        # JAX decomposes no matrix in half precision: bfloat16 never, float16 not since 0.11.
         wide = jnp.promote_types(dtype, jnp.float32)
         return draw(key, shape, wide, out_sharding).astype(dtype)
 

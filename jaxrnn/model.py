@@ -36,7 +36,7 @@ class SequenceModel(nn.Module):
         is fused where the cell allows.
       recompute: with the fused recurrence, keep the states of every √T-th step only, and compute
         those between them again on the way back: memory √T·N instead of T·N for one more forward
-        pass. (Inputs and outputs, of D and C features, are held as ever.)
+        pass. (Inputs and outputs, of D and C features, are kept either way.)
       kernel_init, bias_init: for W_hy and b_y.
       dtype, param_dtype: of the readout's computation and of its parameters.
 

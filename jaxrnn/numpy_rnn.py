@@ -15,7 +15,7 @@ import numpy as np
 
 Weights = dict[str, np.ndarray]
 
-# phi(z, b), and phi'(z) read off h = phi(z); b is the bias of modReLU, which the others ignore.
+# phi(z, b), and phi'(z) as a function of h = phi(z); b is modReLU's bias, which the others ignore.
 ACTIVATIONS: dict[str, tuple[Callable, Callable]] = {
     "tanh": (lambda z, b: np.tanh(z), lambda h: 1 - h**2),
     "relu": (lambda z, b: np.maximum(z, 0), lambda h: (h > 0).astype(h.dtype)),

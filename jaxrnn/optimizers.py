@@ -1,11 +1,11 @@
-"""Optimizers with clipping, a rate of W_hh's own, and rates that can be cut while they run.
+"""Optimizers with clipping, a separate rate for W_hh, and rates that can be cut while they run.
 
     sgd         w ← w − lr · g
     momentum    w ← w − lr · m,  m ← 0.9 m + g                             (Polyak 1964)
     rmsprop     w ← w − lr · g / (√v + ε),  v ← 0.99 v + 0.01 g²            (Tieleman & Hinton 2012)
     adam        w ← w − lr · m̂ / (√v̂ + ε)                                  (Kingma & Ba 2015)
 
-with ε = 1e-8 and m = v = 0 at first. As in Optax, but for two things. RMSprop's constants, and ε
+with ε = 1e-8 and m = v = 0 at first. As in Optax, with two differences. RMSprop's constants, and ε
 outside the root, are PyTorch's. And the learning rate is part of the state: a run that exploded
 goes back to an earlier state and on with a lower rate, and nothing is compiled again.
 """
@@ -25,7 +25,7 @@ from jaxrnn.paths import is_recurrent_kernel, named_leaves
 
 Factor = Callable[[Any], Any]  # the number of a step → what the learning rate is multiplied by
 
-# By name, what becomes of the gradient before it is multiplied by −lr.
+# By name, what is done to the gradient before it is multiplied by −lr.
 OPTIMIZERS: dict[str, Callable[[], optax.GradientTransformation]] = {
     "sgd": optax.identity,
     "momentum": lambda: optax.trace(0.9),
@@ -145,7 +145,7 @@ def optimizer(
     clip_adaptive: float = 0.0,
     factor: Factor | None = None,
 ) -> optax.GradientTransformation:
-    """Clipping, then an optimizer, W_hh at a rate of its own if one is given.
+    """Clipping, then an optimizer, with a separate rate for W_hh if one is given.
 
     Args:
       name: one of ``OPTIMIZERS``.

@@ -41,7 +41,7 @@ MAX_SQUARED_CONDITION = 16
 def qr(W: Float[Array, "*batch N N"]) -> Float[Array, "*batch N N"]:
     """Sign-corrected QR: Q·diag(s) with W = QR, s_j = −1 where R_jj < 0 and +1 otherwise.
 
-    The sign rule makes Q unique, hence continuous in W and equal across libraries. It is +1, not
+    The sign rule makes Q unique, and so continuous in W and equal across libraries. It is +1, not
     sign(0) = 0, at R_jj = 0, so a singular W still gets an orthogonal Q.
 
     One optimizer step leaves an orthogonal matrix well conditioned, and then the Cholesky factor
@@ -73,7 +73,7 @@ def qr(W: Float[Array, "*batch N N"]) -> Float[Array, "*batch N N"]:
 def householder(W: Float[Array, "*batch N N"]) -> Float[Array, "*batch N N"]:
     """Sign-corrected QR by Householder reflections: backward stable whatever W.
 
-    NaN where W is not finite, of which LAPACK makes an innocent-looking Q.
+    NaN where W is not finite: LAPACK would return a Q that looks valid.
 
     Example:
       >>> Q = orthogonal.householder(jnp.ones((3, 3)))  # singular, and no trouble

@@ -111,9 +111,7 @@ def _check_cells(cells: Any) -> None:
         if not isinstance(cell, nn.RNNCellBase):
             raise ValueError(f"each of cells must be an RNNCellBase, got {cell!r}")
     if len({id(cell) for cell in cells}) < len(cells):
-        raise ValueError(
-            f"each of cells must be a cell of its own, got the same one twice: {cells}"
-        )
+        raise ValueError(f"each of cells must be a different cell, got the same one twice: {cells}")
 
 
 def _described(carries: Any) -> str:

@@ -231,7 +231,7 @@ def growing_length(first: int, last: int, epoch: int, epochs: int) -> int:
     It doubles, from ``first`` in the first epoch to ``last``: few different lengths, as each is
     compiled. Those below ``last`` share the first half of the epochs evenly; where that is too
     short for all of them, some between are left out. The second half has the task's own, and so has
-    a single epoch, for a curriculum that puts off what is hard can do worse than none (Zaremba &
+    a single epoch: a curriculum that puts off what is hard can do worse than none (Zaremba &
     Sutskever 2014).
 
     Args:

@@ -114,8 +114,8 @@ class CharacterTask:
     """Predict each character of a text from those before it, by truncated BPTT.
 
     The training split is a ring, on which B streams run from places equally far apart. A batch is
-    the next T characters of each stream, so that the carry of one batch begins the next one; but
-    for every ``FRESH_EVERY``-th batch of a stream, which begins with an empty memory.
+    the next T characters of each stream, so that the carry of one batch begins the next one. Only
+    every ``FRESH_EVERY``-th batch of a stream begins with an empty memory.
 
     Attributes:
       text: what is read.

@@ -45,7 +45,7 @@ class TrainState(struct.PyTreeNode):
       step: steps applied so far, int32.
       diverged: whether a loss or gradient was not finite; ``step`` then names that step, and
         ``params`` are those before it.
-      carry: what the streams of truncated BPTT hand on to their next batch, (B, ...); None where
+      carry: what the streams of truncated BPTT pass on to their next batch, (B, ...); None where
         batches have nothing to do with each other.
 
     Example:
@@ -65,8 +65,8 @@ class TrainState(struct.PyTreeNode):
     def create(
         cls, params: Any, optimizer: optax.GradientTransformation, carry: Any = None
     ) -> "TrainState":
-        """The state before the first step; a copy of ``params``, for a chunk donates its state."""
-        # Two copies, for some optimizers (DoG, Prodigy) keep the first parameters in their state.
+        """The state before the first step; ``params`` are copied, as a chunk donates its state."""
+        # Two copies: some optimizers (DoG, Prodigy) keep the first parameters in their state.
         return cls(
             params=jax.tree.map(jnp.array, params),
             opt_state=optimizer.init(jax.tree.map(jnp.array, params)),
@@ -255,9 +255,9 @@ def make_train_chunk(
     """K steps (state, batches) → (state, measurements), the batches and results with a leading K.
 
     Jit it with the state donated, as in ``jax.jit(chunk, donate_argnums=0)``; vmap it for seeds.
-    (On several CPU devices use ``jax.lax.map`` instead: vmap makes batched decompositions, and
-    those of jaxlib 0.10.2 can wait there for each other for ever.) The same number of devices gives
-    the same numbers, bit for bit; another, others by rounding.
+    (On several CPU devices use ``jax.lax.map`` instead: vmap makes batched decompositions, which in
+    jaxlib 0.10.2 can deadlock there.) The same number of devices gives the same numbers, bit for
+    bit; another number differs by rounding.
 
     Args:
       loss: as in ``make_train_step``.
@@ -338,7 +338,7 @@ def _shared_batch_size(batches: Any, devices: int | None) -> int:
 def batch_mesh(devices: int | None, batch_size: int) -> Mesh:
     """The devices that share a batch when ``make_train_chunk`` is given ``devices``.
 
-    A state put on all of them beforehand spares the chunk a second compilation, for its own output:
+    A state put on all of them first saves the chunk a second compilation, for its own output:
 
         state = jax.device_put(state, NamedSharding(batch_mesh(None, B), PartitionSpec()))
 

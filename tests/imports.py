@@ -1,4 +1,4 @@
-"""What a file imports, for the tests of what may, and for those that choose tests by it."""
+"""What a file imports: for the tests that restrict it, and for choosing tests by it."""
 
 import ast
 from collections.abc import Iterator

@@ -2,7 +2,7 @@
 
 torch.nn.RNN is a cell and the loop over time in one, and so are torch.nn.GRU and torch.nn.LSTM: all
 take whole sequences. Each gate trains one bias, as the equations have it: torch's second one, b_hh,
-stays at zero, for two redundant biases get the same gradient, move twice as fast under Adam and
+stays at zero: two redundant biases get the same gradient, move twice as fast under Adam and
 count twice in the clipping norm.
 """
 

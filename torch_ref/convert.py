@@ -21,7 +21,7 @@ Weights = dict[str, np.ndarray]
 
 
 def places_of(model: SequenceModel | StackedModel) -> dict[str, tuple[Tensor, slice]]:
-    """The parameter that each array is in, and the rows that are its own.
+    """The parameter that each array is in, and its rows there.
 
     Example:
       >>> model = SequenceModel(GRUCell(3, 4), num_outputs=6)

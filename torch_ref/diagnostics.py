@@ -1,9 +1,9 @@
-"""Measurements that tell how a recurrent network is doing.
+"""Measurements of how well a recurrent network works.
 
     p_t = ‖∂L/∂h_t‖          ∂h_T/∂h_0 = J_T … J_1          J_t = ∂h_t/∂h_{t-1}
 
 From its parameters alone, from a backward pass that keeps the gradient by every state, and from the
-Jacobians along a sequence. To be read next to jaxrnn/diagnostics/; loops in Python, not fast.
+Jacobians along a sequence. Read it next to jaxrnn/diagnostics/; it loops in Python and is not fast.
 """
 
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""Optimizers with a rate of W_hh's own, schedules, and clipping, as in jaxrnn.optimizers.
+"""Optimizers with a separate rate for W_hh, schedules, and clipping, as in jaxrnn.optimizers.
 
     sgd         w ← w − lr · g
     momentum    w ← w − lr · m,  m ← 0.9 m + g                             (Polyak 1964)
@@ -6,7 +6,7 @@
     adam        w ← w − lr · m̂ / (√v̂ + ε)                                  (Kingma & Ba 2015)
 
 Clipping follows Optax's formula, g · min(1, max_norm / ‖g‖). torch's own clip_grad_norm_ divides by
-‖g‖ + 1e-6, which alone parts two frameworks by 1e-7 within a short run.
+‖g‖ + 1e-6, which alone makes two frameworks differ by 1e-7 within a short run.
 """
 
 import math
@@ -116,7 +116,7 @@ def rates_times(optimizer: torch.optim.Optimizer, factor: float) -> Iterator[Non
 def optimizer(
     name: str, model: nn.Module, lr: float, recurrent_lr: float | None = None
 ) -> torch.optim.Optimizer:
-    """PyTorch's own, W_hh at a rate of its own if one is given.
+    """PyTorch's own, with a separate rate for W_hh if one is given.
 
     What it keeps of the gradients is there from the start, where torch makes it in the first step,
     so that the state to be saved has the same parts at all times.

@@ -94,9 +94,7 @@ def _check_cells(cells: Any) -> None:
         if not isinstance(cell, Cell | WrappedCell):
             raise ValueError(f"each of cells must be one of torch_ref's, got {cell!r}")
     if len({id(cell) for cell in cells}) < len(cells):
-        raise ValueError(
-            f"each of cells must be a cell of its own, got the same one twice: {cells}"
-        )
+        raise ValueError(f"each of cells must be a different cell, got the same one twice: {cells}")
 
 
 def _described(carries: Any) -> str:

@@ -44,7 +44,7 @@ class TrainState:
       projection: applied after the optimizer, or None.
       step: steps applied so far.
       diverged: whether a loss or gradient was not finite; ``step`` then names that step.
-      carry: what the streams of truncated BPTT hand on to their next batch, (B, N) each; None
+      carry: what the streams of truncated BPTT pass on to their next batch, (B, N) each; None
         where batches have nothing to do with each other.
 
     Raises:

@@ -3,7 +3,7 @@
 W_hh ← retract(W_hh)
 
 torch.nn.GRU and LSTM hold the matrices of their gates on top of each other, (3N, N) and (4N, N):
-each N rows are a W_hh of their own.
+each N rows are one W_hh.
 """
 
 from typing import Any, Literal

@@ -128,7 +128,7 @@ REMEDIES: dict[str, Remedy] = {
     ),
 }
 
-# In the order in which a report names them: what is to be treated first, causes before what they
+# In the order in which a report names them: what to treat first, causes before what they
 # lead to.
 FIRST_AID: dict[str, Aid] = {
     "non_finite": Aid(

@@ -1,4 +1,4 @@
-"""What the recurrent kernels themselves tell: how they stretch, and how far from orthogonal."""
+"""What the recurrent kernels themselves show: how they stretch, and how far from orthogonal."""
 
 from typing import Any
 

@@ -2,10 +2,10 @@
 
     ∂L/∂h_t = g_t + J_{t+1}ᵀ ∂L/∂h_{t+1}              J_t = ∂h_t/∂h_{t-1}
 
-with g_t what arrives at h_t from outside the recurrence. Whether gradients vanish or explode is to
-be read off ‖∂L/∂h_t‖ over t (Bengio et al. 1994, Learning long-term dependencies with gradient
-descent is difficult; Pascanu et al. 2013, On the difficulty of training recurrent neural networks),
-which every backward pass computes and throws away. Here it is kept: see jaxrnn/diagnostics/probe.py
+with g_t what arrives at h_t from outside the recurrence. ‖∂L/∂h_t‖ over t shows whether gradients
+vanish or explode (Bengio et al. 1994, Learning long-term dependencies with gradient descent is
+difficult; Pascanu et al. 2013, On the difficulty of training recurrent neural networks). Every
+backward pass computes ∂L/∂h_t and throws it away. Here it is kept: see jaxrnn/diagnostics/probe.py
 for how.
 """
 

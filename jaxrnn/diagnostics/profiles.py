@@ -151,7 +151,7 @@ def saturated_share(
       >>> float(diagnostics.saturated_share(states))
       0.5
     """
-    # Counted, for XLA would write out a mean's floating-point ones and zeros.
+    # Counted: XLA would write out a mean's floating-point ones and zeros.
     derivative = activation_of(activation).derivative
     saturated = jnp.count_nonzero(derivative(states) < threshold, axis=-1)
     return jnp.mean(saturated / states.shape[-1], dtype=_wide(states), where=valid)
@@ -184,7 +184,7 @@ def dead_share(
 ) -> Float[Array, ""]:
     """The share of the N units that are the same number at all t ≥ 1 and in all of the batch.
 
-    Such a unit tells nothing of the inputs: a ReLU at zero, a tanh stuck at 1.
+    Such a unit says nothing about the inputs: a ReLU at zero, a tanh stuck at 1.
 
     Args:
       states: h_0 … h_T.

@@ -142,7 +142,7 @@ def test_the_exponents_sum_to_the_logarithm_of_the_determinant(rng, x64):
     step = jax.jit(lambda h, x: cell.apply(variables, h, x)[0])
     jacobian = jax.jit(jax.jacfwd(step))
     total = 0.0
-    for x in inputs:  # by steps, for a determinant of the product would be rounding
+    for x in inputs:  # by steps: a determinant of the product would be rounding
         total += np.linalg.slogdet(jacobian(h, x))[1]
         h = step(h, x)
     # N logarithms, each off by some eps times the condition of J_t, as below.
