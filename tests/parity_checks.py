@@ -117,7 +117,7 @@ def determined(name: str, Q: np.ndarray, W: np.ndarray, case: str) -> np.ndarray
 
 
 def condition(W: np.ndarray) -> float:
-    """Largest over smallest singular value, those that are rounding left out."""
+    """Largest over smallest singular value, without values that are only rounding."""
     sigma = np.linalg.svd(W, compute_uv=False)
     return np.max(sigma) / np.min(sigma[sigma > 1e-6 * np.max(sigma)])
 

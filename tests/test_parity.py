@@ -122,7 +122,7 @@ def test_conversion_both_ways(device, dtype):
 
 
 @pytest.mark.usefixtures("both_paths")
-def test_a_rate_of_its_own_for_the_recurrent_matrix(device, dtype):
+def test_a_separate_rate_for_the_recurrent_matrix(device, dtype):
     check_few_steps(device, dtype, recurrent_lr=0.001)
 
 

@@ -248,7 +248,7 @@ def test_units_where_a_size_is_one(rng, x64, shape):
 
 
 @pytest.mark.parametrize("optimizer", ["momentum", "rmsprop"])
-def test_recipes_are_carried_out_alike(optimizer):
+def test_backends_carry_out_a_recipe_the_same_way(optimizer):
     """By the experiments' backends, in float32: all that a recipe says of optimization."""
     recipe = Recipe(
         CopyTask(3),

@@ -166,7 +166,7 @@ def test_bad_wrappers_are_named(make, message):
         make()
 
 
-def test_states_keep_their_digits_beside_inputs_of_other_dtypes():
+def test_states_keep_their_digits_with_inputs_of_other_dtypes():
     cell = SkipCell(GRUCell(D + N, N, dtype=torch.float64), 3)
     x = torch.eye(D)[torch.arange(12).reshape(2, 6) % D]  # exact in every dtype
     expected, _ = cell(x.double())

@@ -178,7 +178,7 @@ def exponent(x: list[int], y: list[float]) -> float:
 
 
 def measure(config: BenchmarkConfig) -> list[Run]:
-    """All parts asked for; Interrupted carries those that were finished."""
+    """All parts asked for; Interrupted carries the finished ones."""
     runs: list[Run] = []
     with interruptible(runs):
         if "steps" in config.parts:

@@ -52,7 +52,7 @@ def diagnosed(recipe: Recipe, run: Run, weights: Weights) -> dict[str, Any]:
 
 
 def measure(config: RemediesConfig, session: Session) -> list[Run]:
-    """All runs; Interrupted carries those that have ended."""
+    """All runs; Interrupted carries the finished ones."""
     seeds = range(config.seed, config.seed + (2 if config.quick else config.seeds))
     runs = train_in_processes(jobs(config), seeds, session, "remedies")
     baselines = {name: case.recipe.task.baseline for name, case in cases().items()}

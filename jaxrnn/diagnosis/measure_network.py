@@ -135,7 +135,7 @@ def measure(
     key: Array,
     shapes: Observation,
 ) -> Evidence:
-    """Measure a model; ``shapes`` are those that ``checks.check`` found."""
+    """Measure a model; ``shapes`` is what ``checks.check`` found."""
     exchange = plan_exchange(model, variables, batch[0], shapes)
 
     @jax.jit

@@ -43,7 +43,7 @@ def test_the_whole_model():
     assert found(not_finite="the loss") == [("non_finite", None)]
 
 
-def test_of_states_that_are_not_finite_only_growth_is_told():
+def test_of_states_that_are_not_finite_only_growth_is_judged():
     faulty = {"first_not_finite": 3, "saturated": 1.0, "dead": 1.0}
     assert found(**faulty, memory=(0.0, 0.0, 1.0)) == []
     assert found(**faulty, memory=(1e9, NAN, 1.0)) == [("exploding", "cell")]
@@ -69,7 +69,7 @@ def test_findings_name_cause_numbers_and_first_aid():
     assert "the first place with NaN or Inf is parameter cell/h/kernel" in one.cause
 
 
-def test_a_cause_of_its_own():
+def test_a_special_cause():
     (one,) = find(evidence(not_finite="targets"), LIMITS)
     assert "targets: the data have it" in one.cause
     assert one.first_aid == ("clean_data",)

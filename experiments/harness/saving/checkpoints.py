@@ -35,7 +35,7 @@ REMOVED = "removed"
 
 
 class Damaged(Exception):  # noqa: N818 — as in NotWritten
-    """A checkpoint whose bytes are not those that were written."""
+    """A checkpoint whose bytes differ from what was written."""
 
 
 class Checkpoint(NamedTuple):
