@@ -66,8 +66,9 @@ CLEANED = {
 
 def plain_text(app, what, name, obj, options, lines):
     """Docstrings are text first: their indented equations and code are literal, marks are marks."""
-    previous, literal, marked = "", False, []
+    previous, literal, example, marked = "", False, False, []
     for index, line in enumerate(lines):
+        example = bool(line.strip()) and (example or line.lstrip().startswith(">>> "))
         indented = line.startswith(" ")
         if indented and index and not lines[index - 1].strip() and not previous.startswith(" "):
             literal = bool(previous)
@@ -75,7 +76,7 @@ def plain_text(app, what, name, obj, options, lines):
         literal = literal and (indented or not line.strip())
         if line.strip():
             previous = line
-        marked.append(line if literal else MARKS.sub(escaped, line))
+        marked.append(line if literal or example else MARKS.sub(escaped, line))
     lines[:] = marked
 
 

@@ -11,6 +11,16 @@ A Flax kernel is stored (in, out): ``h/kernel`` is W_hhᵀ. Functions on matrice
 equation writes it, h ← W_hh h.
 
 Names load on first use, so that the NumPy-only parts (tasks) do not import JAX.
+
+The examples in docstrings begin with
+
+    >>> import jax
+    >>> import jax.numpy as jnp
+    >>> import numpy as np
+    >>> import optax
+    >>> from flax import linen as nn
+    >>> from jaxrnn import *
+    >>> from jaxrnn import text
 """
 
 import lazy_loader

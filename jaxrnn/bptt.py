@@ -11,7 +11,7 @@ Backward, with g_t = ∂L/∂h_t as it arrives from the readout, and δ_t = ∂L
     ∂L/∂W_hh = Σ_t δ_t h_{t-1}ᵀ       ∂L/∂b = Σ_t δ_t ⊙ sign(h_t)     (b the bias of modReLU)
 
 (Werbos 1990, Backpropagation through time: what it does and how to do it.) Only δ has to be
-computed step by step. ∂L/∂W_hh is a sum of outer products over time and batch, hence one product of
+computed step by step. ∂L/∂W_hh is a sum of outer products over time and batch, so one product of
 two matrices with T·B rows; automatic differentiation of a scan adds it up one time step at a time,
 reading and writing an N×N matrix at each, which takes longer than all the rest.
 
@@ -67,6 +67,11 @@ def recurrence(
       ValueError: an unknown activation, a bias for one that has none or none for modReLU, shapes
         that do not fit.
       TypeError: forward-mode differentiation. Under jit the message is JAX's own.
+
+    Example:
+      >>> kernel, inputs, carry = jnp.array([[0.5]]), jnp.ones((4, 1)), jnp.zeros(1)
+      >>> print(bptt.recurrence(kernel, inputs, carry, activation="identity")[:, 0])
+      [1.    1.5   1.75  1.875]
     """
     if (bias is not None) != activation_of(activation).has_bias:
         given = "none" if bias is None else "one"
@@ -110,7 +115,14 @@ def forward(
     carry: Array,
     valid: Array | None = None,
 ) -> tuple[Array, Residuals]:
-    """h_t = phi(a_t + W_hh h_{t-1}), or h_{t-1} where t is not valid."""
+    """h_t = phi(a_t + W_hh h_{t-1}), or h_{t-1} where t is not valid.
+
+    Example:
+      >>> kernel, inputs, h_0 = jnp.array([[0.5]]), jnp.ones((4, 1)), jnp.zeros(1)
+      >>> states, residuals = bptt.forward("identity", kernel, None, inputs, h_0)
+      >>> print(states[:, 0])
+      [1.    1.5   1.75  1.875]
+    """
     phi = activation_of(activation).phi
     extra = () if bias is None else (bias,)
 
@@ -138,6 +150,14 @@ def backward(
 
     Returns:
       ∂L/∂W_hhᵀ, ∂L/∂b or None, ∂L/∂a_t = δ_t, ∂L/∂h_0, and ∂L/∂h_t for t = 1 … T.
+
+    Example:
+      >>> kernel, inputs, h_0 = jnp.array([[0.5]]), jnp.ones((4, 1)), jnp.zeros(1)
+      >>> _, residuals = bptt.forward("identity", kernel, None, inputs, h_0)
+      >>> g = jnp.array([[0.0], [0.0], [0.0], [1.0]])  # the loss is h_4
+      >>> _, _, deltas, d_carry, _ = bptt.backward("identity", residuals, g)
+      >>> print(deltas[:, 0], d_carry)  # powers of W_hh
+      [0.125 0.25  0.5   1.   ] [0.0625]
     """
     kernel, carry, states, valid = residuals
     N = kernel.shape[0]
@@ -154,7 +174,7 @@ def backward(
         to_earlier = _product(delta, W_hh).astype(h_t.dtype)
         return jnp.where(is_valid[..., None], to_earlier, d_h), (delta, d_h)
 
-    # Nobody pays for d_states who does not use them: JAX drops what a scan returns in vain.
+    # d_states cost nothing where they are not used: JAX drops unused results of a scan.
     d_carry, (deltas, d_states) = jax.lax.scan(
         step, jnp.zeros_like(carry), (g, states, valid), reverse=True, unroll=UNROLL
     )
@@ -175,6 +195,10 @@ def chunk_length(T: int, state: Array, recompute: bool) -> int:
     """How many steps ``in_chunks`` should take at a time, with states like h_0.
 
     √T to recompute them; else as many as fit into a CPU's cache, and all on any other device.
+
+    Example:
+      >>> bptt.chunk_length(T=100, state=jnp.zeros((2, 4)), recompute=True)
+      10
     """
     if recompute:
         return math.isqrt(T)
@@ -209,6 +233,16 @@ def in_chunks(
 
     Returns:
       The state after the last step, and what was emitted for all steps.
+
+    Example:
+      >>> kernel, inputs, h_0 = jnp.array([[0.5]]), jnp.ones((4, 2, 1)), jnp.zeros((2, 1))
+      >>> def hidden_states(h, x):
+      ...     return bptt.recurrence(kernel, x, h, activation="identity")
+      >>> last, doubled = bptt.in_chunks(
+      ...     hidden_states, lambda h: 2 * h, h_0, inputs, length=2, recompute=False
+      ... )
+      >>> print(last[0], doubled[:, 0, 0])
+      [1.875] [2.   3.   3.5  3.75]
     """
     T = jax.tree.leaves(inputs)[0].shape[0]
     count, rest = divmod(T, length)

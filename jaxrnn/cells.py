@@ -81,9 +81,6 @@ def activation_of(name: str) -> Activation:
 class VanillaCell(nn.RNNCellBase):
     """h_t = phi(W_xh x_t + W_hh h_{t-1} + b_h), for ``SequenceModel`` and flax's ``nn.RNN``.
 
-        cell = VanillaCell(100, activation="relu", recurrent_kernel_init=initializers.identity())
-        outputs = nn.RNN(cell).apply(variables, inputs)  # (B, T, D) -> (B, T, N)
-
     Attributes:
       features: N, the number of hidden units.
       activation: phi, a name in ``ACTIVATIONS``.
@@ -95,6 +92,15 @@ class VanillaCell(nn.RNNCellBase):
 
     Raises:
       ValueError: an unknown activation.
+
+    Example:
+      >>> cell = VanillaCell(4, activation="relu", recurrent_kernel_init=initializers.identity())
+      >>> x = jax.random.normal(jax.random.key(0), (2, 3))  # (B, D)
+      >>> h = cell.initialize_carry(jax.random.key(1), x.shape)
+      >>> variables = cell.init(jax.random.key(2), h, x)
+      >>> h, output = cell.apply(variables, h, x)
+      >>> h.shape, output is h
+      ((2, 4), True)
     """
 
     features: int

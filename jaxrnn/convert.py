@@ -63,6 +63,12 @@ def to_weights(params: Mapping[str, Any]) -> Weights:
 
     Raises:
       ValueError: a parameter is missing or unknown.
+
+    Example:
+      >>> model = SequenceModel(VanillaCell(4), num_outputs=6)
+      >>> params = model.init(jax.random.key(0), jnp.zeros((2, 5, 3)))["params"]
+      >>> {name: array.shape for name, array in convert.to_weights(params).items()}
+      {'W_xh': (4, 3), 'W_hh': (4, 4), 'b_h': (4,), 'W_hy': (6, 4), 'b_y': (6,)}
     """
     leaves = dict(named_leaves(params))
     num_layers = _num_layers(leaves, r"cells_(\d+)/")
@@ -82,6 +88,14 @@ def from_weights(weights: Weights) -> dict[str, Any]:
 
     Raises:
       ValueError: an array is missing or unknown.
+
+    Example:
+      >>> weights = numpy_rnn.initial_weights(np.random.default_rng(0), 3, 4, 6)
+      >>> variables = {"params": convert.from_weights(weights)}
+      >>> inputs = jax.random.normal(jax.random.key(0), (2, 5, 3))
+      >>> outputs = SequenceModel(VanillaCell(4), num_outputs=6).apply(variables, inputs)
+      >>> np.allclose(outputs, numpy_rnn.forward(weights, np.asarray(inputs))[0], atol=1e-6)
+      True
     """
     places = _places(_num_layers(weights, r"(\d+)/"), lambda name, path: name in weights)
     missing = {name for name in places.keys() - weights.keys() if not _is_optional(name)}

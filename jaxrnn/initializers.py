@@ -20,6 +20,11 @@ def uniform(num_units: int) -> Initializer:
 
     Args:
       num_units: N, the number of hidden units.
+
+    Example:
+      >>> W = initializers.uniform(num_units=4)(jax.random.key(0), (3, 4))
+      >>> bool(jnp.all(jnp.abs(W) <= 0.5))
+      True
     """
     bound = 1 / math.sqrt(num_units)
 
@@ -30,21 +35,39 @@ def uniform(num_units: int) -> Initializer:
 
 
 def normal(stddev: float) -> Initializer:
-    """N(0, stddev²); small input weights let W_hh = I carry a state on unchanged."""
+    """N(0, stddev²); small input weights let W_hh = I carry a state on unchanged.
+
+    Example:
+      >>> W = initializers.normal(0.01)(jax.random.key(0), (50, 50))
+      >>> print(f"{W.std():.3f}")
+      0.010
+    """
     return jax_normal(stddev)
 
 
 def xavier() -> Initializer:
-    """Normal with variance 2 / (in + out) (Glorot & Bengio 2010, eq. 12, the normal form)."""
+    """Normal with variance 2 / (in + out) (Glorot & Bengio 2010, eq. 12, the normal form).
+
+    Example:
+      >>> W = initializers.xavier()(jax.random.key(0), (70, 30))
+      >>> print(f"{W.std():.2f} {np.sqrt(2 / (70 + 30)):.2f}")
+      0.14 0.14
+    """
     return glorot_normal()
 
 
 def orthogonal(scale: float = 1.0) -> Initializer:
-    """``scale`` times an orthogonal matrix, uniform over the group (Saxe et al. 2014)."""
+    """``scale`` times an orthogonal matrix, uniform over the group (Saxe et al. 2014).
+
+    Example:
+      >>> W = initializers.orthogonal(scale=0.5)(jax.random.key(0), (4, 4))
+      >>> bool(jnp.allclose(W.T @ W, 0.25 * jnp.eye(4), atol=1e-6))
+      True
+    """
     draw = jax_orthogonal(scale)
 
     def init(key: jax.Array, shape, dtype=jnp.float32, out_sharding=None) -> jax.Array:
-        # JAX decomposes no matrix in half precision: bfloat16 never, float16 no more since 0.11.
+        # JAX decomposes no matrix in half precision: bfloat16 never, float16 not since 0.11.
         wide = jnp.promote_types(dtype, jnp.float32)
         return draw(key, shape, wide, out_sharding).astype(dtype)
 
@@ -52,7 +75,14 @@ def orthogonal(scale: float = 1.0) -> Initializer:
 
 
 def identity(scale: float = 1.0) -> Initializer:
-    """``scale`` · I: with ReLU and scale 1, the IRNN (Le, Jaitly & Hinton 2015)."""
+    """``scale`` · I: with ReLU and scale 1, the IRNN (Le, Jaitly & Hinton 2015).
+
+    Example:
+      >>> cell = VanillaCell(4, activation="relu", recurrent_kernel_init=initializers.identity())
+      >>> print(initializers.identity(0.5)(jax.random.key(0), (2, 2)))
+      [[0.5 0. ]
+       [0.  0.5]]
+    """
 
     def init(key: jax.Array, shape, dtype=jnp.float32, out_sharding=None) -> jax.Array:
         _check_square(shape, "identity")
@@ -65,6 +95,15 @@ def henaff() -> Initializer:
     """Block-diagonal 2×2 rotations by angles uniform in (−π, π) (Henaff, Szlam & LeCun 2016).
 
     The last unit of an odd N is left alone (a 1×1 block of one).
+
+    Example:
+      >>> W = initializers.henaff()(jax.random.key(0), (5, 5))
+      >>> print((W != 0).astype(int))
+      [[1 1 0 0 0]
+       [1 1 0 0 0]
+       [0 0 1 1 0]
+       [0 0 1 1 0]
+       [0 0 0 0 1]]
     """
 
     def init(key: jax.Array, shape, dtype=jnp.float32, out_sharding=None) -> jax.Array:

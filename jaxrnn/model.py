@@ -25,10 +25,6 @@ def make_readout(model: Any) -> nn.Dense:
 class SequenceModel(nn.Module):
     """Any Flax recurrent cell over time, then the readout.
 
-        model = SequenceModel(VanillaCell(128), num_outputs=9)
-        variables = model.init(key, inputs)  # inputs (B, T, D)
-        outputs = model.apply(variables, inputs)  # (B, T, C)
-
     Parameters: ``cell/...`` and ``readout/{kernel,bias}``, the same for either ``recurrence``.
 
     Attributes:
@@ -40,13 +36,21 @@ class SequenceModel(nn.Module):
         is fused where the cell allows.
       recompute: with the fused recurrence, keep the states of every √T-th step only, and compute
         those between them again on the way back: memory √T·N instead of T·N for one more forward
-        pass. (Inputs and outputs, of D and C features, are held as ever.)
+        pass. (Inputs and outputs, of D and C features, are kept either way.)
       kernel_init, bias_init: for W_hy and b_y.
       dtype, param_dtype: of the readout's computation and of its parameters.
 
     Raises:
       ValueError: an unknown recurrence, or the fused one (or ``recompute``, which is part of it)
         asked for a cell that it cannot run.
+
+    Example:
+      >>> model = SequenceModel(VanillaCell(4), num_outputs=6)
+      >>> inputs = jax.random.normal(jax.random.key(0), (2, 5, 3))  # (B, T, D)
+      >>> variables = model.init(jax.random.key(1), inputs)
+      >>> carry, outputs = model.apply(variables, inputs, return_carry=True)
+      >>> carry.shape, outputs.shape  # (B, N), (B, T, C)
+      ((2, 4), (2, 5, 6))
     """
 
     cell: nn.RNNCellBase

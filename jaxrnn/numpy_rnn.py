@@ -15,7 +15,7 @@ import numpy as np
 
 Weights = dict[str, np.ndarray]
 
-# phi(z, b), and phi'(z) read off h = phi(z); b is the bias of modReLU, which the others ignore.
+# phi(z, b), and phi'(z) as a function of h = phi(z); b is modReLU's bias, which the others ignore.
 ACTIVATIONS: dict[str, tuple[Callable, Callable]] = {
     "tanh": (lambda z, b: np.tanh(z), lambda h: 1 - h**2),
     "relu": (lambda z, b: np.maximum(z, 0), lambda h: (h > 0).astype(h.dtype)),
@@ -34,7 +34,13 @@ ACTIVATIONS: dict[str, tuple[Callable, Callable]] = {
 def initial_weights(
     rng: np.random.Generator, num_inputs: int, num_units: int, num_outputs: int
 ) -> Weights:
-    """Everything uniform in ±1/√N, as torch.nn.RNN does."""
+    """Everything uniform in ±1/√N, as torch.nn.RNN does.
+
+    Example:
+      >>> weights = numpy_rnn.initial_weights(np.random.default_rng(0), 3, 4, 6)
+      >>> {name: array.shape for name, array in weights.items()}
+      {'W_xh': (4, 3), 'W_hh': (4, 4), 'b_h': (4,), 'W_hy': (6, 4), 'b_y': (6,)}
+    """
     D, N, C = num_inputs, num_units, num_outputs
     shapes = {"W_xh": (N, D), "W_hh": (N, N), "b_h": (N,), "W_hy": (C, N), "b_y": (C,)}
     bound = 1 / np.sqrt(N)
@@ -44,7 +50,14 @@ def initial_weights(
 def forward(
     weights: Weights, inputs: np.ndarray, h0: np.ndarray | None = None, activation: str = "tanh"
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Inputs (B, T, D) → outputs y (B, T, C) and states (B, T+1, N), the first of them h_0."""
+    """Inputs (B, T, D) → outputs y (B, T, C) and states (B, T+1, N), the first of them h_0.
+
+    Example:
+      >>> weights = numpy_rnn.initial_weights(np.random.default_rng(0), 3, 4, 6)
+      >>> outputs, hidden = numpy_rnn.forward(weights, np.ones((2, 5, 3)))
+      >>> outputs.shape, hidden.shape  # (B, T, C), (B, T+1, N)
+      ((2, 5, 6), (2, 6, 4))
+    """
     phi, _ = ACTIVATIONS[activation]
     B, T, _ = inputs.shape
     N = len(weights["b_h"])
@@ -62,6 +75,14 @@ def cross_entropy(outputs: np.ndarray, classes: np.ndarray) -> tuple[float, np.n
     """Mean of −ln softmax(y)[class] over B·T predictions, and its gradient with respect to y.
 
     ∂L/∂y = (softmax(y) − one-hot(class)) / (B·T).
+
+    Example:
+      >>> loss, gradient = numpy_rnn.cross_entropy(np.zeros((1, 2, 4)), np.array([[0, 3]]))
+      >>> print(f"{loss:.3f} {np.log(4):.3f}")
+      1.386 1.386
+      >>> print(gradient)
+      [[[-0.375  0.125  0.125  0.125]
+        [ 0.125  0.125  0.125 -0.375]]]
     """
     shifted = outputs - outputs.max(axis=-1, keepdims=True)  # exp must not overflow
     log_probs = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
@@ -72,7 +93,14 @@ def cross_entropy(outputs: np.ndarray, classes: np.ndarray) -> tuple[float, np.n
 
 
 def squared_error(outputs: np.ndarray, targets: np.ndarray) -> tuple[float, np.ndarray]:
-    """Mean of (y_T − target)² over the batch, read out at the last step; its gradient."""
+    """Mean of (y_T − target)² over the batch, read out at the last step; its gradient.
+
+    Example:
+      >>> outputs = np.array([[[9.0], [1.0]], [[9.0], [4.0]]])  # (B, T, 1)
+      >>> loss, gradient = numpy_rnn.squared_error(outputs, np.array([1.0, 2.0]))
+      >>> print(loss, *gradient[:, -1, 0])
+      2.0 0.0 2.0
+    """
     error = outputs[:, -1, 0] - targets
     gradient = np.zeros_like(outputs)
     gradient[:, -1, 0] = 2 * error / len(error)
@@ -100,6 +128,17 @@ def backward(
       hidden: (B, T+1, N), from ``forward``.
       dy: ∂L/∂y, (B, T, C).
       activation: as in ``forward``.
+
+    Example:
+      >>> weights = numpy_rnn.initial_weights(np.random.default_rng(0), 3, 4, 6)
+      >>> inputs, classes = np.ones((1, 5, 3)), np.array([[0, 1, 2, 3, 4]])
+      >>> outputs, hidden = numpy_rnn.forward(weights, inputs)
+      >>> loss, dy = numpy_rnn.cross_entropy(outputs, classes)
+      >>> gradient = numpy_rnn.backward(weights, inputs, hidden, dy)["W_hh"][0, 1]
+      >>> weights["W_hh"][0, 1] += 1e-6  # for a finite difference
+      >>> moved, _ = numpy_rnn.cross_entropy(numpy_rnn.forward(weights, inputs)[0], classes)
+      >>> bool(np.isclose((moved - loss) / 1e-6, gradient, rtol=1e-4))
+      True
     """
     _, derivative = ACTIVATIONS[activation]
     gradients = {name: np.zeros_like(array) for name, array in weights.items()}
@@ -120,14 +159,27 @@ def backward(
 
 
 def clip_by_global_norm(gradients: Weights, max_norm: float) -> tuple[Weights, float]:
-    """g · min(1, max_norm / ‖g‖), all gradients as one vector g; also ‖g‖. 0: no clipping."""
+    """g · min(1, max_norm / ‖g‖), all gradients as one vector g; also ‖g‖. 0: no clipping.
+
+    Example:
+      >>> gradients = {"W_hh": np.array([[3.0]]), "b_h": np.array([4.0])}
+      >>> clipped, norm = numpy_rnn.clip_by_global_norm(gradients, max_norm=1.0)
+      >>> print(norm, clipped["W_hh"], clipped["b_h"])
+      5.0 [[0.6]] [0.8]
+    """
     norm = np.sqrt(sum(np.sum(gradient**2) for gradient in gradients.values()))
     scale = max_norm / norm if max_norm and norm > max_norm else 1.0
     return {name: gradient * scale for name, gradient in gradients.items()}, norm
 
 
 class Adam:
-    """Kingma & Ba 2015: w ← w − lr · m̂ / (√v̂ + ε), with m and v running means of g and g²."""
+    """Kingma & Ba 2015: w ← w − lr · m̂ / (√v̂ + ε), with m and v running means of g and g².
+
+    Example:
+      >>> weights, gradients = {"b_h": np.zeros(3)}, {"b_h": np.array([5.0, -0.2, 0.0])}
+      >>> print(numpy_rnn.Adam(weights, lr=0.1).update(weights, gradients)["b_h"].round(4))
+      [-0.1  0.1  0. ]
+    """
 
     def __init__(self, weights: Weights, lr: float = 1e-3) -> None:
         self.lr, self.decay_m, self.decay_v, self.epsilon = lr, 0.9, 0.999, 1e-8
@@ -149,7 +201,13 @@ class Adam:
 
 
 def project(W_hh: np.ndarray) -> np.ndarray:
-    """Q·diag(s) of W_hh = QR, s = −1 where R has a negative diagonal entry and +1 elsewhere."""
+    """Q·diag(s) of W_hh = QR, s = −1 where R has a negative diagonal entry and +1 elsewhere.
+
+    Example:
+      >>> print(numpy_rnn.project(np.array([[3.0, 1.0], [-4.0, 2.0]])).round(3))
+      [[ 0.6  0.8]
+       [-0.8  0.6]]
+    """
     Q, R = np.linalg.qr(W_hh)
     return Q * np.where(np.diag(R) < 0, -1, 1).astype(W_hh.dtype)
 
@@ -162,7 +220,14 @@ def sample(
     temperature: float = 1.0,
     activation: str = "tanh",
 ) -> list[int]:
-    """Tokens drawn one after the other from softmax(y_t / temperature), each the next input."""
+    """Tokens drawn one after the other from softmax(y_t / temperature), each the next input.
+
+    Example:
+      >>> weights = numpy_rnn.initial_weights(np.random.default_rng(0), 6, 4, 6)
+      >>> weights["b_y"][5] = 50.0  # the likeliest by far
+      >>> numpy_rnn.sample(weights, np.random.default_rng(1), length=4, prompt=[0, 2])
+      [5, 5, 5, 5]
+    """
     tokens: list[int] = []
     read, h = np.asarray(prompt), None
     for _ in range(length):

@@ -1,11 +1,11 @@
-"""Optimizers with clipping, a rate of W_hh's own, and rates that can be cut while they run.
+"""Optimizers with clipping, a separate rate for W_hh, and rates that can be cut while they run.
 
     sgd         w ← w − lr · g
     momentum    w ← w − lr · m,  m ← 0.9 m + g                             (Polyak 1964)
     rmsprop     w ← w − lr · g / (√v + ε),  v ← 0.99 v + 0.01 g²            (Tieleman & Hinton 2012)
     adam        w ← w − lr · m̂ / (√v̂ + ε)                                  (Kingma & Ba 2015)
 
-with ε = 1e-8 and m = v = 0 at first. As in Optax, but for two things. RMSprop's constants, and ε
+with ε = 1e-8 and m = v = 0 at first. As in Optax, with two differences. RMSprop's constants, and ε
 outside the root, are PyTorch's. And the learning rate is part of the state: a run that exploded
 goes back to an earlier state and on with a lower rate, and nothing is compiled again.
 """
@@ -25,7 +25,7 @@ from jaxrnn.paths import is_recurrent_kernel, named_leaves
 
 Factor = Callable[[Any], Any]  # the number of a step → what the learning rate is multiplied by
 
-# By name, what becomes of the gradient before it is multiplied by −lr.
+# By name, what is done to the gradient before it is multiplied by −lr.
 OPTIMIZERS: dict[str, Callable[[], optax.GradientTransformation]] = {
     "sgd": optax.identity,
     "momentum": lambda: optax.trace(0.9),
@@ -35,13 +35,26 @@ OPTIMIZERS: dict[str, Callable[[], optax.GradientTransformation]] = {
 
 
 class LearningRateState(NamedTuple):
-    """lr; a leading axis S for the states of several seeds."""
+    """lr; a leading axis S for the states of several seeds.
+
+    Example:
+      >>> state = optimizers.scale_by_learning_rate(0.5).init(params=None)
+      >>> float(state.learning_rate)
+      0.5
+    """
 
     learning_rate: Float[Array, "*S"]
 
 
 def scale_by_learning_rate(lr: float) -> optax.GradientTransformation:
-    """u ← −lr · u, with lr kept in the state."""
+    """u ← −lr · u, with lr kept in the state.
+
+    Example:
+      >>> scale = optimizers.scale_by_learning_rate(0.5)
+      >>> updates, _ = scale.update(jnp.array([1.0, -4.0]), scale.init(None))
+      >>> print(updates)
+      [-0.5  2. ]
+    """
 
     def init(params: Any) -> LearningRateState:
         return LearningRateState(jnp.asarray(lr, dtype=float))
@@ -54,7 +67,14 @@ def scale_by_learning_rate(lr: float) -> optax.GradientTransformation:
 
 
 def cut_learning_rate(opt_state: Any, factor: float | Float[Array, "*S"]) -> Any:
-    """The state with every learning rate in it multiplied; (S,) factors are for S seeds."""
+    """The state with every learning rate in it multiplied; (S,) factors are for S seeds.
+
+    Example:
+      >>> state = optimizers.adam(1.0).init({"w": jnp.ones(3)})
+      >>> state = optimizers.cut_learning_rate(state, 0.25)
+      >>> float(optax.tree.get(state, "learning_rate"))
+      0.25
+    """
 
     def cut(part: Any) -> Any:
         if isinstance(part, LearningRateState):
@@ -79,6 +99,11 @@ def schedule(warmup_steps: int = 0, decay_steps: int = 0) -> Factor:
 
     Raises:
       ValueError: W < 0, or 0 < D ≤ W, or D < 0, or one that is no whole number.
+
+    Example:
+      >>> factor = optimizers.schedule(warmup_steps=2, decay_steps=6)
+      >>> [round(float(factor(k)), 2) for k in range(7)]
+      [0.5, 1.0, 1.0, 0.85, 0.5, 0.15, 0.0]
     """
     _check_schedule(warmup_steps, decay_steps)
 
@@ -120,7 +145,7 @@ def optimizer(
     clip_adaptive: float = 0.0,
     factor: Factor | None = None,
 ) -> optax.GradientTransformation:
-    """Clipping, then an optimizer, W_hh at a rate of its own if one is given.
+    """Clipping, then an optimizer, with a separate rate for W_hh if one is given.
 
     Args:
       name: one of ``OPTIMIZERS``.
@@ -135,6 +160,14 @@ def optimizer(
 
     Raises:
       ValueError: an unknown name; a rate or a limit that is negative or not finite.
+
+    Example:
+      >>> params = {"h": {"kernel": jnp.eye(2)}, "readout": {"bias": jnp.zeros(2)}}
+      >>> sgd = optimizers.optimizer("sgd", lr=0.5, recurrent_lr=0.25)
+      >>> gradients = jax.tree.map(jnp.ones_like, params)
+      >>> updates, _ = sgd.update(gradients, sgd.init(params), params)
+      >>> print(updates["h"]["kernel"][0], updates["readout"]["bias"])
+      [-0.25 -0.25] [-0.5 -0.5]
     """
     if name not in OPTIMIZERS:
         raise ValueError(f"optimizer must be one of {', '.join(OPTIMIZERS)}, got {name!r}")

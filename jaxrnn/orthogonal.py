@@ -41,7 +41,7 @@ MAX_SQUARED_CONDITION = 16
 def qr(W: Float[Array, "*batch N N"]) -> Float[Array, "*batch N N"]:
     """Sign-corrected QR: Q·diag(s) with W = QR, s_j = −1 where R_jj < 0 and +1 otherwise.
 
-    The sign rule makes Q unique, hence continuous in W and equal across libraries. It is +1, not
+    The sign rule makes Q unique, and so continuous in W and equal across libraries. It is +1, not
     sign(0) = 0, at R_jj = 0, so a singular W still gets an orthogonal Q.
 
     One optimizer step leaves an orthogonal matrix well conditioned, and then the Cholesky factor
@@ -53,6 +53,12 @@ def qr(W: Float[Array, "*batch N N"]) -> Float[Array, "*batch N N"]:
     means of the σ²). Where that cannot promise κ² ≤ ``MAX_SQUARED_CONDITION`` for every matrix of
     the batch, all of them are decomposed by ``householder``. Under vmap, which knows no branches,
     both are computed.
+
+    Example:
+      >>> W = jnp.array([[3.0, 1.0], [-4.0, 2.0]])
+      >>> print(orthogonal.qr(W).round(3))
+      [[ 0.6  0.8]
+       [-0.8  0.6]]
     """
     N = W.shape[-1]
     L = _cholesky_factor(W)
@@ -67,7 +73,12 @@ def qr(W: Float[Array, "*batch N N"]) -> Float[Array, "*batch N N"]:
 def householder(W: Float[Array, "*batch N N"]) -> Float[Array, "*batch N N"]:
     """Sign-corrected QR by Householder reflections: backward stable whatever W.
 
-    NaN where W is not finite, of which LAPACK makes an innocent-looking Q.
+    NaN where W is not finite: LAPACK would return a Q that looks valid.
+
+    Example:
+      >>> Q = orthogonal.householder(jnp.ones((3, 3)))  # singular, and no trouble
+      >>> bool(jnp.allclose(Q.T @ Q, jnp.eye(3), atol=1e-6))
+      True
     """
     Q, R = jnp.linalg.qr(W)
     diagonal = jnp.diagonal(R, axis1=-2, axis2=-1)
@@ -79,13 +90,25 @@ def polar(W: Float[Array, "*batch N N"]) -> Float[Array, "*batch N N"]:
     """The orthogonal polar factor U Vᵀ of W = U Σ Vᵀ: the nearest orthogonal matrix.
 
     Nearest in every unitarily invariant norm (Fan & Hoffman 1955, Proc. AMS 6).
+
+    Example:
+      >>> W = jnp.array([[3.0, 1.0], [-4.0, 2.0]])
+      >>> to_polar, to_qr = orthogonal.polar(W) - W, orthogonal.qr(W) - W
+      >>> bool(jnp.linalg.norm(to_polar) < jnp.linalg.norm(to_qr))
+      True
     """
     U, _, Vt = jnp.linalg.svd(W, full_matrices=False)
     return _product(U, Vt)
 
 
 def qr_unsigned(W: Float[Array, "*batch N N"]) -> Float[Array, "*batch N N"]:
-    """Q of W = QR without the sign rule. Not a retraction: it moves even an orthogonal W."""
+    """Q of W = QR without the sign rule. Not a retraction: it moves even an orthogonal W.
+
+    Example:
+      >>> W = jnp.array([[0.6, 0.8], [-0.8, 0.6]])  # orthogonal already
+      >>> [bool(jnp.allclose(f(W), W)) for f in (orthogonal.qr_unsigned, orthogonal.qr)]
+      [False, True]
+    """
     return jnp.linalg.qr(W)[0]
 
 
@@ -101,7 +124,13 @@ def _by_columns(orthogonalize: Callable, W: Array) -> Array:
 
 
 def gram_schmidt(W: Float[Array, "*batch N N"]) -> Float[Array, "*batch N N"]:
-    """Classical Gram–Schmidt: q_j ∝ w_j − Q Qᵀ w_j. NaN where columns are dependent."""
+    """Classical Gram–Schmidt: q_j ∝ w_j − Q Qᵀ w_j. NaN where columns are dependent.
+
+    Example:
+      >>> W = 1 / (1 + jnp.arange(5.0) + jnp.arange(5.0)[:, None])  # Hilbert's, ill-conditioned
+      >>> print(f"{diagnostics.orthogonality_error(orthogonal.gram_schmidt(W)):.1f}")
+      0.6
+    """
 
     def orthogonalize(Q: Array, column: Array) -> Array:
         return column - _product(Q, _product(Q.T, column))
@@ -110,7 +139,14 @@ def gram_schmidt(W: Float[Array, "*batch N N"]) -> Float[Array, "*batch N N"]:
 
 
 def modified_gram_schmidt(W: Float[Array, "*batch N N"]) -> Float[Array, "*batch N N"]:
-    """Modified Gram–Schmidt: each q_i is removed from what the earlier ones have left of w_j."""
+    """Modified Gram–Schmidt: each q_i is removed from what the earlier ones have left of w_j.
+
+    Example:
+      >>> W = 1 / (1 + jnp.arange(5.0) + jnp.arange(5.0)[:, None])  # Hilbert's, ill-conditioned
+      >>> retractions = orthogonal.gram_schmidt, orthogonal.modified_gram_schmidt
+      >>> [bool(diagnostics.orthogonality_error(retract(W)) < 0.1) for retract in retractions]
+      [False, True]
+    """
 
     def orthogonalize(Q: Array, column: Array) -> Array:
         def remove(i: Array, rest: Array) -> Array:
@@ -132,7 +168,17 @@ def _times_inverse(W: Array, L: Array) -> Array:
 
 
 def cholesky(W: Float[Array, "*batch N N"]) -> Float[Array, "*batch N N"]:
-    """Cholesky QR: Q = W R⁻¹ with WᵀW = RᵀR. NaN where WᵀW is not numerically positive."""
+    """Cholesky QR: Q = W R⁻¹ with WᵀW = RᵀR. NaN where WᵀW is not numerically positive.
+
+    Example:
+      >>> W = jnp.array([[3.0, 1.0], [-4.0, 2.0]])
+      >>> print(orthogonal.cholesky(W).round(3))
+      [[ 0.6  0.8]
+       [-0.8  0.6]]
+      >>> print(orthogonal.cholesky(jnp.zeros((2, 2))))
+      [[nan nan]
+       [nan nan]]
+    """
     return _times_inverse(W, _cholesky_factor(W))
 
 

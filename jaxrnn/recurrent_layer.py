@@ -217,7 +217,7 @@ def _affine(
 ) -> Float[Array, "T B N"]:
     """x @ kernel + bias, on a CPU as one product, [x, 1] @ [kernel; bias].
 
-    So is its gradient, which spares two passes over T·B·N numbers. A GPU adds the bias on the way,
+    So is its gradient, which saves two passes over T·B·N numbers. A GPU adds the bias on the way,
     and would round it to TF32 as a factor.
     """
     if jax.default_backend() != "cpu":

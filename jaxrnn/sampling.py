@@ -29,6 +29,14 @@ def sample(
 
     Raises:
       ValueError: an empty prompt.
+
+    Example:
+      >>> model = SequenceModel(nn.GRUCell(4), num_outputs=3)
+      >>> variables = model.init(jax.random.key(0), jnp.zeros((1, 2, 3)))
+      >>> prompt = jnp.array([2, 0])
+      >>> draws = [sample(model, variables, jax.random.key(i), prompt, 5, 1e-6) for i in range(2)]
+      >>> draws[0].shape, bool(jnp.all(draws[0] == draws[1]))  # so cold that nothing is random
+      ((5,), True)
     """
     if not prompt.size:
         raise ValueError("a prompt needs at least one token")

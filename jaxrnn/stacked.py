@@ -22,11 +22,6 @@ from jaxrnn.recurrent_layer import RecurrentLayer
 class StackedModel(nn.Module):
     """Any Flax recurrent cells over time, each on the states of the one before, then the readout.
 
-        model = StackedModel([nn.GRUCell(128), nn.GRUCell(128)], num_outputs=9, dropout_rate=0.2)
-        variables = model.init(key, inputs)  # inputs (B, T, D)
-        outputs = model.apply(variables, inputs)  # (B, T, C)
-        outputs = model.apply(variables, inputs, train=True, rngs={"dropout": key})
-
     Parameters: ``cells_0/...``, ``cells_1/...`` and so on, and ``readout/{kernel,bias}``. A
     ``VanillaCell`` is run by ``jaxrnn.bptt``, as in ``SequenceModel``.
 
@@ -42,6 +37,16 @@ class StackedModel(nn.Module):
       ValueError: no cells, anything else among them, one that stands there twice (its layers would
         share their weights); a dropout_rate outside [0, 1); an initial_carry that is no tuple of a
         carry for each cell.
+
+    Example:
+      >>> model = StackedModel([VanillaCell(4), VanillaCell(7)], num_outputs=6, dropout_rate=0.2)
+      >>> inputs = jax.random.normal(jax.random.key(0), (2, 5, 3))  # (B, T, D)
+      >>> variables = model.init(jax.random.key(1), inputs)
+      >>> list(variables["params"])
+      ['cells_0', 'cells_1', 'readout']
+      >>> rngs = {"dropout": jax.random.key(2)}
+      >>> model.apply(variables, inputs, train=True, rngs=rngs).shape  # (B, T, C)
+      (2, 5, 6)
     """
 
     cells: Sequence[nn.RNNCellBase]
@@ -106,9 +111,7 @@ def _check_cells(cells: Any) -> None:
         if not isinstance(cell, nn.RNNCellBase):
             raise ValueError(f"each of cells must be an RNNCellBase, got {cell!r}")
     if len({id(cell) for cell in cells}) < len(cells):
-        raise ValueError(
-            f"each of cells must be a cell of its own, got the same one twice: {cells}"
-        )
+        raise ValueError(f"each of cells must be a different cell, got the same one twice: {cells}")
 
 
 def _described(carries: Any) -> str:

@@ -22,7 +22,13 @@ MARKER = 9
 
 
 class Batch(NamedTuple):
-    """Inputs and targets; the leading axis is B, or (K, B) for a chunk of K steps."""
+    """Inputs and targets; the leading axis is B, or (K, B) for a chunk of K steps.
+
+    Example:
+      >>> batch = AddingTask(seq_len=5).sample(np.random.default_rng(0), 4, 3)
+      >>> batch.inputs.shape, batch.targets.shape  # (K, B, T, D), (K, B)
+      ((4, 3, 5, 2), (4, 3))
+    """
 
     inputs: np.ndarray
     targets: np.ndarray
@@ -36,6 +42,11 @@ class Task(Protocol):
 
     Attributes:
       length_field: the name of the attribute that says how long a memory is asked for.
+
+    Example:
+      >>> task = CopyTask(seq_len=10)
+      >>> isinstance(task, tasks.Task), task.num_inputs, task.num_outputs, round(task.baseline, 3)
+      (True, 9, 9, 0.99)
     """
 
     length_field: ClassVar[str]
@@ -68,6 +79,15 @@ class CopyTask:
 
     Attributes:
       seq_len: L, the number of symbols to remember.
+
+    Example:
+      >>> inputs, targets = CopyTask(seq_len=3).sample(np.random.default_rng(0), 2)
+      >>> print(inputs)
+      [[6 5 4 8 8 8 8]
+       [2 2 0 8 8 8 8]]
+      >>> print(targets)
+      [[8 8 8 8 6 5 4]
+       [8 8 8 8 2 2 0]]
     """
 
     seq_len: int = 10
@@ -103,6 +123,13 @@ class CopyMemoryTask:
 
     Attributes:
       delay: steps between the last symbol and the first answer.
+
+    Example:
+      >>> inputs, targets = CopyMemoryTask(delay=3).sample(np.random.default_rng(0), 1)
+      >>> print(*inputs[0])
+      6 5 4 2 2 0 0 0 1 6 8 8 9 8 8 8 8 8 8 8 8 8 8
+      >>> print(*targets[0])
+      8 8 8 8 8 8 8 8 8 8 8 8 8 6 5 4 2 2 0 0 0 1 6
     """
 
     delay: int = 100
@@ -138,6 +165,14 @@ class AddingTask:
 
     Attributes:
       seq_len: T, at least 2.
+
+    Example:
+      >>> inputs, targets = AddingTask(seq_len=5).sample(np.random.default_rng(0), 1)
+      >>> print(inputs[0].T.round(2))  # numbers, markers
+      [[0.85 0.64 0.51 0.27 0.31]
+       [1.   0.   1.   0.   0.  ]]
+      >>> print(targets.round(2))
+      [1.36]
     """
 
     seq_len: int = 150
@@ -167,7 +202,12 @@ class AddingTask:
 
 
 def length_of(task: Task) -> int:
-    """How long a memory a task asks for: L, the delay, or T."""
+    """How long a memory a task asks for: L, the delay, or T.
+
+    Example:
+      >>> [tasks.length_of(task) for task in (CopyTask(5), CopyMemoryTask(50), AddingTask(20))]
+      [5, 50, 20]
+    """
     return getattr(task, task.length_field)
 
 
@@ -176,6 +216,10 @@ def with_length(task: AnyTask, length: int) -> AnyTask:
 
     Raises:
       ValueError: a length that the task does not have.
+
+    Example:
+      >>> tasks.with_length(CopyMemoryTask(delay=100), 30)
+      CopyMemoryTask(delay=30)
     """
     changes: Any = {task.length_field: length}
     return dataclasses.replace(task, **changes)  # type: ignore[type-var]
@@ -187,7 +231,7 @@ def growing_length(first: int, last: int, epoch: int, epochs: int) -> int:
     It doubles, from ``first`` in the first epoch to ``last``: few different lengths, as each is
     compiled. Those below ``last`` share the first half of the epochs evenly; where that is too
     short for all of them, some between are left out. The second half has the task's own, and so has
-    a single epoch, for a curriculum that puts off what is hard can do worse than none (Zaremba &
+    a single epoch: a curriculum that puts off what is hard can do worse than none (Zaremba &
     Sutskever 2014).
 
     Args:
@@ -198,6 +242,10 @@ def growing_length(first: int, last: int, epoch: int, epochs: int) -> int:
 
     Raises:
       ValueError: ``first`` is not from 1 to ``last``.
+
+    Example:
+      >>> [tasks.growing_length(10, last=80, epoch=epoch, epochs=8) for epoch in range(1, 9)]
+      [10, 20, 20, 40, 80, 80, 80, 80]
     """
     if not 1 <= first <= last:
         raise ValueError(f"the first length must be from 1 to the last, {last}, got {first}")

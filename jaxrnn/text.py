@@ -35,6 +35,14 @@ class Text:
 
     Raises:
       ValueError: fewer than two different characters.
+
+    Example:
+      >>> hamlet = Text("to be or not to be")
+      >>> hamlet.vocabulary
+      ' benort'
+      >>> tokens = hamlet.encode("note")
+      >>> print(tokens, hamlet.decode(tokens))
+      [3 4 6 2] note
     """
 
     def __init__(self, characters: str) -> None:
@@ -88,6 +96,12 @@ class StreamBatch(NamedTuple):
     Attributes:
       inputs, targets: (B, T) tokens; (K, B, T) for a chunk of K steps.
       is_fresh: (B,) or (K, B), whether the carry is that before any character.
+
+    Example:
+      >>> task = CharacterTask(Text("abcdefg" * 20), seq_len=5, streams=2)
+      >>> batch = task.batches(start=0, count=3)
+      >>> batch.inputs.shape, batch.is_fresh.shape  # (K, B, T), (K, B)
+      ((3, 2, 5), (3, 2))
     """
 
     inputs: np.ndarray
@@ -100,8 +114,8 @@ class CharacterTask:
     """Predict each character of a text from those before it, by truncated BPTT.
 
     The training split is a ring, on which B streams run from places equally far apart. A batch is
-    the next T characters of each stream, so that the carry of one batch begins the next one; but
-    for every ``FRESH_EVERY``-th batch of a stream, which begins with an empty memory.
+    the next T characters of each stream, so that the carry of one batch begins the next one. Only
+    every ``FRESH_EVERY``-th batch of a stream begins with an empty memory.
 
     Attributes:
       text: what is read.
@@ -110,6 +124,14 @@ class CharacterTask:
 
     Raises:
       ValueError: a text too short for its streams, or whose splits are too short to be tested on.
+
+    Example:
+      >>> task = CharacterTask(Text("abcdefg" * 20), seq_len=5, streams=2)
+      >>> inputs, targets, _ = task.batches(start=0, count=2)
+      >>> [task.text.decode(tokens) for tokens in inputs[:, 0]]  # of the first stream
+      ['abcde', 'fgabc']
+      >>> task.text.decode(targets[0, 0])
+      'bcdef'
     """
 
     text: Text
@@ -178,7 +200,15 @@ class CharacterTask:
 
 
 def frequencies(tokens: np.ndarray, num_tokens: int, order: int = 1) -> np.ndarray:
-    """How often each of the ``num_tokens`` ** order possible groups of tokens in a row occurs."""
+    """How often each of the ``num_tokens`` ** order possible groups of tokens in a row occurs.
+
+    Example:
+      >>> tokens = np.array([0, 1, 1, 0, 1])
+      >>> print(text.frequencies(tokens, num_tokens=2))
+      [0.4 0.6]
+      >>> print(text.frequencies(tokens, num_tokens=2, order=2))  # of 00, 01, 10, 11
+      [0.   0.5  0.25 0.25]
+    """
     groups = np.zeros(len(tokens) - order + 1, np.int64)
     for start in range(order):
         groups = groups * num_tokens + tokens[start : start + len(groups)]
@@ -188,13 +218,23 @@ def frequencies(tokens: np.ndarray, num_tokens: int, order: int = 1) -> np.ndarr
 def frequency_distance(
     tokens: np.ndarray, others: np.ndarray, num_tokens: int, order: int = 1
 ) -> float:
-    """Total variation distance of two texts' frequencies, ½ Σ |p − q|: 0 if equal, at most 1."""
+    """Total variation distance of two texts' frequencies, ½ Σ |p − q|: 0 if equal, at most 1.
+
+    Example:
+      >>> text.frequency_distance(np.array([0, 0, 0, 1]), np.array([0, 1, 0, 1]), num_tokens=2)
+      0.25
+    """
     p, q = (frequencies(each, num_tokens, order) for each in (tokens, others))
     return float(np.abs(p - q).sum() / 2)
 
 
 def share_of_known_words(characters: str, text: str) -> float:
-    """The share of words in ``characters`` that occur in ``text``; of its whole words, if any."""
+    """The share of words in ``characters`` that occur in ``text``; of its whole words, if any.
+
+    Example:
+      >>> text.share_of_known_words("..t the cat zat on the m..", "the cat sat on the mat")
+      0.8
+    """
     known = set(_WORD.findall(text))
     words = _WORD.findall(characters)[1:-1]  # the first and the last may be cut
     return sum(word in known for word in words) / len(words) if words else 0.0

@@ -45,8 +45,14 @@ class TrainState(struct.PyTreeNode):
       step: steps applied so far, int32.
       diverged: whether a loss or gradient was not finite; ``step`` then names that step, and
         ``params`` are those before it.
-      carry: what the streams of truncated BPTT hand on to their next batch, (B, ...); None where
+      carry: what the streams of truncated BPTT pass on to their next batch, (B, ...); None where
         batches have nothing to do with each other.
+
+    Example:
+      >>> params, optimizer = {"w": jnp.ones(3)}, optax.sgd(0.1)
+      >>> state = TrainState.create(params, optimizer)
+      >>> int(state.step), bool(state.diverged)
+      (0, False)
     """
 
     params: Any
@@ -59,8 +65,8 @@ class TrainState(struct.PyTreeNode):
     def create(
         cls, params: Any, optimizer: optax.GradientTransformation, carry: Any = None
     ) -> "TrainState":
-        """The state before the first step; a copy of ``params``, for a chunk donates its state."""
-        # Two copies, for some optimizers (DoG, Prodigy) keep the first parameters in their state.
+        """The state before the first step; ``params`` are copied, as a chunk donates its state."""
+        # Two copies: some optimizers (DoG, Prodigy) keep the first parameters in their state.
         return cls(
             params=jax.tree.map(jnp.array, params),
             opt_state=optimizer.init(jax.tree.map(jnp.array, params)),
@@ -81,6 +87,13 @@ class Measurements(NamedTuple):
 
     Loss, accuracy (NaN for regression) and the unclipped gradient norm are those before the update;
     spectral norm and orthogonality error are of W_hh after it, NaN at steps that were not tracked.
+
+    Example:
+      >>> step = training.make_train_step(lambda w, x: ((w - x) ** 2, jnp.nan), optax.sgd(0.1))
+      >>> state = TrainState.create(jnp.array(3.0), optax.sgd(0.1))
+      >>> _, measured = step(state, jnp.array(1.0))
+      >>> float(measured.loss), float(measured.grad_norm)
+      (4.0, 4.0)
     """
 
     loss: Any
@@ -95,6 +108,15 @@ def classification_loss(model: nn.Module, num_tokens: int) -> Loss:
 
     The loss takes (params, (tokens (B, T), classes (B, T))); tokens enter as one-hot vectors of
     ``num_tokens`` = D features.
+
+    Example:
+      >>> model = SequenceModel(VanillaCell(4), num_outputs=9)
+      >>> shapes = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((2, 5, 9)))
+      >>> params = jax.tree.map(jnp.zeros_like, shapes["params"])
+      >>> loss = training.classification_loss(model, num_tokens=9)
+      >>> value, _ = loss(params, CopyTask(seq_len=2).sample(np.random.default_rng(0), 2))
+      >>> print(f"{value:.3f} {np.log(9):.3f}")
+      2.197 2.197
     """
 
     def loss(params: Any, batch: Any) -> tuple[jax.Array, jax.Array]:
@@ -120,6 +142,16 @@ def stream_loss(model: SequenceModel, num_tokens: int) -> Loss:
     tokens and classes (B, T) and, for each stream (B,), whether it is fresh: those begin with the
     cell's initial carry. No gradient flows from one batch into the one before it (Williams & Peng
     1990).
+
+    Example:
+      >>> model = SequenceModel(VanillaCell(4), num_outputs=9)
+      >>> params = model.init(jax.random.key(0), jnp.zeros((2, 5, 9)))["params"]
+      >>> task = CharacterTask(Text("abcdefghi" * 20), seq_len=5, streams=2)
+      >>> batch = jax.tree.map(lambda leaf: leaf[0], task.batches(start=0, count=1))
+      >>> loss = training.stream_loss(model, num_tokens=9)
+      >>> value, (accuracy, carry) = loss(params, batch, jnp.zeros((2, 4)))
+      >>> carry.shape  # (B, N), for the next batch
+      (2, 4)
     """
 
     def loss(params: Any, batch: Any, carry: Any) -> tuple[jax.Array, Any]:
@@ -143,7 +175,17 @@ def stream_loss(model: SequenceModel, num_tokens: int) -> Loss:
 
 
 def regression_loss(model: nn.Module) -> Loss:
-    """Mean squared error of a model with one output, (B, 1), against targets (B,); accuracy NaN."""
+    """Mean squared error of a model with one output, (B, 1), against targets (B,); accuracy NaN.
+
+    Example:
+      >>> model = SequenceModel(VanillaCell(4), num_outputs=1, last_only=True)
+      >>> shapes = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((2, 5, 2)))
+      >>> params = jax.tree.map(jnp.zeros_like, shapes["params"])
+      >>> batch = jax.tree.map(jnp.asarray, AddingTask(5).sample(np.random.default_rng(0), 2))
+      >>> value, _ = training.regression_loss(model)(params, batch)
+      >>> bool(jnp.isclose(value, jnp.mean(batch.targets**2)))
+      True
+    """
 
     def loss(params: Any, batch: Any) -> tuple[jax.Array, jax.Array]:
         inputs, targets = batch
@@ -166,6 +208,16 @@ def make_train_step(
         (params, batch, carry) → (loss, (accuracy, carry)).
       optimizer: any Optax chain.
       axis_name: the mesh axis (of shard_map) whose devices each hold an equal part of the batch.
+
+    Example:
+      >>> def loss(w, batch):
+      ...     x, y = batch
+      ...     return jnp.mean((w * x - y) ** 2), jnp.nan
+      >>> step = jax.jit(training.make_train_step(loss, optax.sgd(0.5)))
+      >>> state = TrainState.create(jnp.array(0.0), optax.sgd(0.5))
+      >>> state, measured = step(state, (jnp.array([1.0, -1.0]), jnp.array([2.0, -2.0])))
+      >>> float(state.params), float(measured.loss)
+      (2.0, 4.0)
     """
     grad = jax.value_and_grad(loss, has_aux=True)
     optimizer = optax.with_extra_args_support(optimizer)  # some want to know the loss
@@ -203,9 +255,9 @@ def make_train_chunk(
     """K steps (state, batches) → (state, measurements), the batches and results with a leading K.
 
     Jit it with the state donated, as in ``jax.jit(chunk, donate_argnums=0)``; vmap it for seeds.
-    (On several CPU devices use ``jax.lax.map`` instead: vmap makes batched decompositions, and
-    those of jaxlib 0.10.2 can wait there for each other for ever.) The same number of devices gives
-    the same numbers, bit for bit; another, others by rounding.
+    (On several CPU devices use ``jax.lax.map`` instead: vmap makes batched decompositions, which in
+    jaxlib 0.10.2 can deadlock there.) The same number of devices gives the same numbers, bit for
+    bit; another number differs by rounding.
 
     Args:
       loss: as in ``make_train_step``.
@@ -220,6 +272,19 @@ def make_train_chunk(
     Raises:
       ValueError: track_every < 1; at the first call, devices that there are not, or that cannot
         share the batch.
+
+    Example:
+      >>> model = SequenceModel(VanillaCell(4), num_outputs=9)
+      >>> optimizer = optax.chain(optax.adam(1e-3), project_recurrent())
+      >>> params = model.init(jax.random.key(0), jnp.zeros((2, 5, 9)))["params"]
+      >>> loss = training.classification_loss(model, num_tokens=9)
+      >>> chunk = training.make_train_chunk(loss, optimizer, track_every=2, devices=1)
+      >>> batches = CopyTask(seq_len=2).sample(np.random.default_rng(0), 4, 2)  # K, B
+      >>> state, measured = jax.jit(chunk)(TrainState.create(params, optimizer), batches)
+      >>> int(state.step), measured.loss.shape
+      (4, (4,))
+      >>> print(measured.spectral_norm.round(3))
+      [nan  1. nan  1.]
     """
     if track_every < 1:
         raise ValueError(f"track_every must be at least 1, got {track_every}")
@@ -273,9 +338,14 @@ def _shared_batch_size(batches: Any, devices: int | None) -> int:
 def batch_mesh(devices: int | None, batch_size: int) -> Mesh:
     """The devices that share a batch when ``make_train_chunk`` is given ``devices``.
 
-    A state put on all of them beforehand spares the chunk a second compilation, for its own output:
+    A state put on all of them first saves the chunk a second compilation, for its own output:
 
         state = jax.device_put(state, NamedSharding(batch_mesh(None, B), PartitionSpec()))
+
+    Example:
+      >>> mesh = training.batch_mesh(devices=1, batch_size=32)
+      >>> mesh.axis_names, mesh.size
+      (('batch',), 1)
     """
     config: Any = jax.config
     pinned = config.jax_default_device  # by the user, to one device or a platform's first

@@ -34,10 +34,6 @@ def project_recurrent(
     In a chain, this should be last: whatever follows would move the matrix off again. The update
     is exact to rounding, W_hh after it being orthogonal to about machine precision.
 
-        optimizer = optax.chain(
-            optax.clip_by_global_norm(1.0), optax.adam(1e-3), project_recurrent()
-        )
-
     Works on any pytree, under jit, vmap, lax.scan and sharding; leading dimensions of a leaf are a
     batch of matrices. bfloat16 and float16 leaves are retracted in float32. Under vmap over the
     optimizer state, ``every`` still skips projections but no longer saves their cost.
@@ -55,6 +51,15 @@ def project_recurrent(
     Raises:
       ValueError: an unknown retraction or layout, ``every`` < 1; at init or update, no leaf
         selected, or a selected leaf that is not a square floating-point matrix; no params given.
+
+    Example:
+      >>> optimizer = optax.chain(optax.adam(1e-3), project_recurrent())
+      >>> params = {"h": {"kernel": jnp.eye(3)}}
+      >>> gradients = {"h": {"kernel": jnp.arange(9.0).reshape(3, 3)}}
+      >>> updates, state = optimizer.update(gradients, optimizer.init(params), params)
+      >>> W_hh = optax.apply_updates(params, updates)["h"]["kernel"].T
+      >>> bool(diagnostics.orthogonality_error(W_hh) < 1e-6)
+      True
     """
     retract = _resolve(retraction)
     if every < 1 or every % 1 != 0:

@@ -61,8 +61,6 @@ class LeakyCell(WrappedCell):
     state networks with leaky-integrator neurons); for gradients Bengio et al. (2013, Advances in
     optimizing recurrent networks).
 
-        cell = LeakyCell(VanillaCell(100), rate=0.1)
-
     Attributes:
       cell: F.
       rate: α, above 0 and at most 1; with 1 it is F.
@@ -70,6 +68,13 @@ class LeakyCell(WrappedCell):
     Raises:
       ValueError: a rate outside (0, 1]; a cell that is none, emits anything but its state, or is of
         this module: the others go around this one.
+
+    Example:
+      >>> cell = LeakyCell(VanillaCell(4), rate=0.1)
+      >>> h, x = jnp.ones(4), jnp.zeros(3)
+      >>> variables = jax.tree.map(jnp.zeros_like, cell.init(jax.random.key(0), h, x))
+      >>> print(cell.apply(variables, h, x)[0])  # F is 0, a tenth of h has leaked
+      [0.9 0.9 0.9 0.9]
     """
 
     rate: float
@@ -111,6 +116,15 @@ class SkipCell(WrappedCell):
     Raises:
       ValueError: steps that are no whole number or below 2; a cell that is none, emits anything but
         its state, or is a ``TruncatedCell``, past which the skip would carry a gradient.
+
+    Example:
+      >>> cell = SkipCell(VanillaCell(4), steps=3)
+      >>> carry = cell.initialize_carry(jax.random.key(0), (2, 3))
+      >>> jax.tree.map(jnp.shape, carry)  # (B, k − 1, N), (B, N)
+      ((2, 2, 4), (2, 4))
+      >>> variables = cell.init(jax.random.key(1), carry, jnp.ones((2, 3)))
+      >>> variables["params"]["i"]["kernel"].shape  # (D + N, N)
+      (7, 4)
     """
 
     steps: int
@@ -153,6 +167,14 @@ class TruncatedCell(WrappedCell):
 
     Raises:
       ValueError: steps that are no whole number or below 1; a cell that is none.
+
+    Example:
+      >>> model = SequenceModel(TruncatedCell(VanillaCell(4), steps=2), 1, last_only=True)
+      >>> inputs = jax.random.normal(jax.random.key(0), (1, 6, 3))
+      >>> variables = model.init(jax.random.key(1), inputs)
+      >>> gradient = jax.grad(lambda x: model.apply(variables, x).sum())(inputs)
+      >>> print(jnp.any(gradient != 0, axis=(0, 2)))  # by step: the last block alone
+      [False False False False  True  True]
     """
 
     steps: int

@@ -1,4 +1,4 @@
-"""What a file imports, for the tests of what may, and for those that choose tests by it."""
+"""What a file imports: for the tests that restrict it, and for choosing tests by it."""
 
 import ast
 from collections.abc import Iterator
@@ -10,6 +10,6 @@ def imported_names(path: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
             yield node.module
             yield from (f"{node.module}.{alias.name}" for alias in node.names)

@@ -1,4 +1,4 @@
-"""Bugs to plant, one a function: each breaks an implementation the way somebody once will.
+"""Bugs to plant, one a function: each breaks an implementation in a way that could happen.
 
 test_parity.py runs its own checks on the broken pair, and they have to fail. Nothing here touches
 an expected value.

@@ -1,6 +1,6 @@
-"""The checks of test_parity.py: each runs both frameworks, AssertionError where they part.
+"""The checks of test_parity.py: each runs both frameworks, AssertionError where they differ.
 
-They are functions of their own because the tests run them twice: on the implementation as it is,
+They are separate functions because the tests run them twice: on the implementation as it is,
 where they have to pass, and with a bug of parity_bugs.py planted in it, where they have to fail.
 
 In float64 the bounds are what the README promises, 1e-12 for one step and 1e-10 for a trajectory
@@ -117,7 +117,7 @@ def determined(name: str, Q: np.ndarray, W: np.ndarray, case: str) -> np.ndarray
 
 
 def condition(W: np.ndarray) -> float:
-    """Largest over smallest singular value, those that are rounding left out."""
+    """Largest over smallest singular value, without values that are only rounding."""
     sigma = np.linalg.svd(W, compute_uv=False)
     return np.max(sigma) / np.min(sigma[sigma > 1e-6 * np.max(sigma)])
 
@@ -253,7 +253,7 @@ def check_step(device: str, dtype: str, **settings) -> None:
 
 
 def check_conversion(device: str, dtype: str) -> None:
-    """Into both frameworks, out again, and across: copies, hence bit for bit."""
+    """Into both frameworks, out again, and across: copies, so bit for bit."""
     problem = one_step_problem(device, dtype, activation="modrelu")
     params = jaxrnn.convert.from_weights(problem.weights)
     ours, theirs = jaxrnn.convert.to_weights(params), TorchSide(problem).weights()

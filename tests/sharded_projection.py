@@ -1,4 +1,4 @@
-"""The projection on two devices; a program, for JAX fixes their number when it starts."""
+"""The projection on two devices; a program, because JAX fixes their number when it starts."""
 
 import jax
 import numpy as np

@@ -139,7 +139,7 @@ def test_chunks_keep_the_states_and_nothing_else_of_all_steps():
 
 
 def test_recomputing_takes_memory_of_the_square_root_of_t():
-    batch, units = 4, 256  # so many that the D + C numbers of a step do not count
+    batch, units = 4, 256  # large enough that the D + C numbers of a step do not count
     model = SequenceModel(VanillaCell(units), 1, last_only=True)
     weights = model.init(jax.random.key(0), jnp.zeros((1, 1, 2)))
 

@@ -41,7 +41,7 @@ def test_every_bias_of_an_activation_is_converted():
     assert bias == {vanilla.arrays[array] for array in vanilla.optional}
 
 
-def test_classes_are_told_apart_and_remedies_exist():
+def test_classes_are_distinct_and_remedies_exist():
     classes = [name for cell in CELL_TYPES for name in cell.classes]
     assert len(set(classes)) == len(classes)
     assert {cell.remedy for cell in CELL_TYPES} - {None} <= REMEDIES.keys()

@@ -180,7 +180,7 @@ def test_rates_and_limits_that_are_none_are_refused(name, value):
                 torch_ref.optimizers.optimizer(name, model, **options)
 
 
-def test_adam_gives_recurrent_kernels_a_rate_of_their_own(params_and_grads):
+def test_adam_gives_recurrent_kernels_a_separate_rate(params_and_grads):
     expected = last_updates(optax.adam(1e-3), *params_and_grads)
     expected["cell"]["h"]["kernel"] = expected["cell"]["h"]["kernel"] / 10
     updates = last_updates(adam(1e-3, recurrent_lr=1e-4), *params_and_grads)
@@ -202,7 +202,7 @@ def test_every_rate_is_cut_and_nothing_else_changes(params_and_grads, ours):
     )
 
 
-def test_seeds_have_rates_of_their_own(params_and_grads):
+def test_seeds_have_separate_rates(params_and_grads):
     params, (large, _) = params_and_grads
     optimizer = adam(1e-2)
     stack = lambda tree: jax.tree.map(lambda leaf: jnp.stack([leaf] * 3), tree)  # noqa: E731
@@ -262,7 +262,7 @@ def reference_weights(params):
 
 
 @pytest.mark.parametrize("clip_norm", [0.0, 0.5])
-def test_torch_clips_by_value_alike(rng, x64, clip_norm):
+def test_torch_clips_by_value_the_same_way(rng, x64, clip_norm):
     """One step of SGD by the true gradient of a loss, which is above both limits."""
     weights = reference.random_weights(rng)
     inputs = torch.tensor(3 * rng.standard_normal((reference.B, reference.T, reference.D)))

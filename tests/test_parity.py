@@ -5,7 +5,7 @@
     parity_bugs.py      the negative controls: bugs planted in an implementation
 
 Only copies are compared bit for bit: the two sum their products in different orders, and XLA's
-tanh, exp and log are approximations of its own, so that even one dot product may differ in its
+tanh, exp and log are its own approximations, so that even one dot product may differ in its
 last place. Those on a GPU need one that both frameworks see: ``make gpu`` runs them, and
 figures/gpu/results.json, where there is one, says what came out.
 """
@@ -122,7 +122,7 @@ def test_conversion_both_ways(device, dtype):
 
 
 @pytest.mark.usefixtures("both_paths")
-def test_a_rate_of_its_own_for_the_recurrent_matrix(device, dtype):
+def test_a_separate_rate_for_the_recurrent_matrix(device, dtype):
     check_few_steps(device, dtype, recurrent_lr=0.001)
 
 

@@ -47,7 +47,7 @@ CLOSE = 1e-12
 
 
 def all_batches():
-    """STEPS of streams, some of which begin anew."""
+    """STEPS batches of streams, some of which are fresh."""
     rng = np.random.default_rng(1997)
     tokens, classes = rng.integers(0, C, (2, STEPS, B, T))
     return StreamBatch(tokens, classes, rng.random((STEPS, B)) < 0.2)
@@ -77,7 +77,7 @@ def remember_gradients():
 def in_jax(cell, wrapper):
     """What is compared, after the first step and after the last: name → arrays.
 
-    Once for all tests, for no bug is planted on this side.
+    Once for all tests: no bug is planted on this side.
     """
     model = jax_model(cell, wrapper)
     optimizer = optax.chain(
@@ -102,7 +102,7 @@ def in_jax(cell, wrapper):
 
 
 def in_torch(cell, wrapper, steps):
-    """The same of torch_ref, after the first step and after so many."""
+    """The same of torch_ref, after the first step and after ``steps``."""
     inputs = C + N if wrapper in ("skip", "all") else C
     inner = CELLS[cell][1](inputs, N, dtype=torch.float64)
     model = torch_ref.SequenceModel(WRAPPERS[wrapper](torch_ref, inner), C)
@@ -142,7 +142,7 @@ def named(weights, gradients, carry, measured):
 
 
 def differences(cell, wrapper, steps=1):
-    """The largest difference of each quantity, after one step and after so many."""
+    """The largest difference of each quantity, after one step and after ``steps``."""
     ours, theirs = in_jax(cell, wrapper), in_torch(cell, wrapper, steps)
     found = {}
     for after, a, b in zip((1, STEPS), ours, theirs, strict=steps == STEPS):

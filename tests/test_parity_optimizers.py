@@ -50,7 +50,7 @@ BOUND = 1e-13  # measured: 3e-16 after one step, 8e-16 after 100
 
 
 def problem(cell, steps):
-    """Random weights, all biases too, and batches for so many steps."""
+    """Random weights, all biases too, and batches for ``steps`` steps."""
     rng = np.random.default_rng(0)
     model = SequenceModel(CELLS[cell][0](N, param_dtype=jnp.float64), C, param_dtype=jnp.float64)
     shapes = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 1, D)))["params"]
@@ -248,7 +248,7 @@ def test_units_where_a_size_is_one(rng, x64, shape):
 
 
 @pytest.mark.parametrize("optimizer", ["momentum", "rmsprop"])
-def test_recipes_are_carried_out_alike(optimizer):
+def test_backends_carry_out_a_recipe_the_same_way(optimizer):
     """By the experiments' backends, in float32: all that a recipe says of optimization."""
     recipe = Recipe(
         CopyTask(3),

@@ -96,7 +96,7 @@ def test_dropout_is_between_layers_and_nowhere_else():
     model = StackedModel([VanillaCell(N), VanillaCell(N, "identity")], N, dropout_rate=rate)
     x = jax.random.normal(jax.random.key(0), (B, T, D))
     params = model.init(jax.random.key(1), x)["params"]
-    # The second layer and the readout hand on what they are given.
+    # The second layer and the readout pass on what they are given.
     nothing = jnp.zeros(N)
     params["cells_1"] = {
         "i": {"kernel": jnp.eye(N), "bias": nothing},
@@ -131,7 +131,7 @@ TWICE = VanillaCell(N)
         ([VanillaCell(N)], float("nan"), r"dropout_rate must be in \[0, 1\), got nan"),
         (VanillaCell(N), 0.0, r"cells must be a list of cells, .* got VanillaCell\("),
         ([5, 6], 0.0, "each of cells must be an RNNCellBase, got 5"),
-        ([TWICE, TWICE], 0.0, "a cell of its own, got the same one twice"),
+        ([TWICE, TWICE], 0.0, "a different cell, got the same one twice"),
     ],
 )
 @pytest.mark.usefixtures("unchecked")

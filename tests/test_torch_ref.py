@@ -140,7 +140,7 @@ def test_dropout_is_between_layers_and_only_in_training():
         (lambda: StackedModel([GRUCell(D, N)], C, 1.0), r"in \[0, 1\), got 1.0"),
         (lambda: StackedModel(GRUCell(D, N), C), r"cells must be a list of cells, .* got GRUCell"),
         (lambda: StackedModel([5, 6], C), "each of cells must be one of torch_ref's, got 5"),
-        (lambda: StackedModel([GRUCell(N, N)] * 2, C), "cell of its own, got the same one twice"),
+        (lambda: StackedModel([GRUCell(N, N)] * 2, C), "different cell, got the same one twice"),
         (
             lambda: StackedModel([GRUCell(D, N)], C)(torch.zeros(2, 4, D), ()),
             "must be a tuple of 1 carries, one for each cell, got a tuple of 0",
@@ -166,7 +166,7 @@ def test_bad_wrappers_are_named(make, message):
         make()
 
 
-def test_states_keep_their_digits_beside_inputs_of_other_dtypes():
+def test_states_keep_their_digits_with_inputs_of_other_dtypes():
     cell = SkipCell(GRUCell(D + N, N, dtype=torch.float64), 3)
     x = torch.eye(D)[torch.arange(12).reshape(2, 6) % D]  # exact in every dtype
     expected, _ = cell(x.double())
@@ -178,7 +178,7 @@ def test_half_precision_is_projected_and_measured_in_float32(model):
     model = model.to(torch.bfloat16)
     project_recurrent(model).step()
     norm, error = diagnostics.recurrent_diagnostics(model)
-    # Rounding an orthogonal W to bfloat16 moves each entry by at most 2^-9 of it, hence W by 2^-9
+    # Rounding an orthogonal W to bfloat16 moves each entry by at most 2^-9 of it, so W by 2^-9
     # in the spectral norm times at most √N, and WᵀW by twice that.
     assert abs(norm - 1) < N**0.5 * 2.0**-9
     assert 1e-5 < error < 2 * N**0.5 * 2.0**-9

@@ -298,7 +298,7 @@ def test_lengths_and_batch_axes(rng, wrapped):
 
 
 @pytest.mark.usefixtures("unchecked")
-def test_states_keep_their_digits_beside_inputs_of_other_dtypes(rng, x64):
+def test_states_keep_their_digits_with_inputs_of_other_dtypes(rng, x64):
     model = nn.RNN(SkipCell(VanillaCell(N, **WIDE), 3))
     variables, _ = random_problem(rng, model)
     x = np.eye(D)[rng.integers(0, D, (B, T))]  # exact in every dtype

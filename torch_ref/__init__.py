@@ -13,6 +13,12 @@ Needs PyTorch and NumPy alone, so it can be read and used by itself:
 
 Letters: B batch, T time steps, N hidden units, D input features, C classes or outputs, K training
 steps in a chunk. PyTorch stores weights (out, in), as the equation writes them.
+
+The examples in docstrings begin with
+
+    >>> import numpy as np
+    >>> import torch
+    >>> from torch_ref import *
 """
 
 from torch_ref import convert, diagnostics, initializers, optimizers, orthogonal, training

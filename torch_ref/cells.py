@@ -2,7 +2,7 @@
 
 torch.nn.RNN is a cell and the loop over time in one, and so are torch.nn.GRU and torch.nn.LSTM: all
 take whole sequences. Each gate trains one bias, as the equations have it: torch's second one, b_hh,
-stays at zero, for two redundant biases get the same gradient, move twice as fast under Adam and
+stays at zero: two redundant biases get the same gradient, move twice as fast under Adam and
 count twice in the clipping norm.
 """
 
@@ -54,6 +54,11 @@ class VanillaCell(nn.RNN):
 
     Raises:
       ValueError: an unknown activation.
+
+    Example:
+      >>> hidden, last = VanillaCell(3, 4, activation="relu")(torch.randn(2, 5, 3))
+      >>> tuple(hidden.shape), torch.equal(hidden[:, -1], last)  # (B, T, N)
+      ((2, 5, 4), True)
     """
 
     gates: ClassVar[str] = "h"
@@ -114,6 +119,12 @@ class GRUCell(nn.GRU):
       num_inputs: D.
       features: N.
       dtype, device: of the parameters.
+
+    Example:
+      >>> cell = GRUCell(3, 4)
+      >>> hidden, last = cell(torch.randn(2, 5, 3))
+      >>> tuple(hidden.shape), tuple(cell.weight_hh_l0.shape)  # (B, T, N), (3N, N)
+      ((2, 5, 4), (12, 4))
     """
 
     gates: ClassVar[str] = "rzn"
@@ -158,6 +169,11 @@ class LSTMCell(nn.LSTM):
       num_inputs: D.
       features: N.
       dtype, device: of the parameters.
+
+    Example:
+      >>> hidden, (c, h) = LSTMCell(3, 4)(torch.randn(2, 5, 3))
+      >>> tuple(hidden.shape), tuple(c.shape), torch.equal(hidden[:, -1], h)  # (B, T, N), (B, N)
+      ((2, 5, 4), (2, 4), True)
     """
 
     gates: ClassVar[str] = "ifgo"

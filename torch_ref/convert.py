@@ -21,7 +21,14 @@ Weights = dict[str, np.ndarray]
 
 
 def places_of(model: SequenceModel | StackedModel) -> dict[str, tuple[Tensor, slice]]:
-    """The parameter that each array is in, and the rows that are its own."""
+    """The parameter that each array is in, and its rows there.
+
+    Example:
+      >>> model = SequenceModel(GRUCell(3, 4), num_outputs=6)
+      >>> param, rows = convert.places_of(model)["W_hz"]
+      >>> param is model.cell.weight_hh_l0, rows
+      (True, slice(4, 8, None))
+    """
     readout, everything = model.readout, slice(None)
     places = {"W_hy": (readout.weight, everything), "b_y": (readout.bias, everything)}
     if isinstance(model, SequenceModel):
@@ -48,12 +55,25 @@ def _places_in(cell: Any) -> dict[str, tuple[Tensor, slice]]:
 
 
 def to_weights(model: SequenceModel | StackedModel) -> Weights:
-    """Copies of the arrays of a ``SequenceModel`` or ``StackedModel``."""
+    """Copies of the arrays of a ``SequenceModel`` or ``StackedModel``.
+
+    Example:
+      >>> weights = convert.to_weights(SequenceModel(VanillaCell(3, 4), num_outputs=6))
+      >>> {name: array.shape for name, array in weights.items()}
+      {'W_hy': (6, 4), 'b_y': (6,), 'W_xh': (4, 3), 'W_hh': (4, 4), 'b_h': (4,)}
+    """
     return {name: _array(param[rows]) for name, (param, rows) in places_of(model).items()}
 
 
 def to_gradients(model: SequenceModel | StackedModel) -> Weights:
-    """Copies of a model's gradients after ``backward()``, under the same names."""
+    """Copies of a model's gradients after ``backward()``, under the same names.
+
+    Example:
+      >>> model = SequenceModel(VanillaCell(3, 4), num_outputs=6)
+      >>> model(torch.randn(2, 5, 3)).sum().backward()
+      >>> convert.to_gradients(model)["b_y"]  # B · T each
+      array([10., 10., 10., 10., 10., 10.], dtype=float32)
+    """
     places = places_of(model).items()
     return {
         name: _array(param.grad[rows]) for name, (param, rows) in places if param.grad is not None
@@ -69,6 +89,13 @@ def load_weights(model: SequenceModel | StackedModel, weights: Weights) -> None:
 
     Raises:
       ValueError: an array is missing, unknown or of another shape.
+
+    Example:
+      >>> model, other = (SequenceModel(VanillaCell(3, 4), num_outputs=6) for _ in range(2))
+      >>> convert.load_weights(other, convert.to_weights(model))
+      >>> inputs = torch.randn(2, 5, 3)
+      >>> torch.equal(model(inputs), other(inputs))
+      True
     """
     places = places_of(model)
     if places.keys() != weights.keys():

@@ -1,9 +1,9 @@
-"""Measurements that tell how a recurrent network is doing.
+"""Measurements of how well a recurrent network works.
 
     p_t = ‖∂L/∂h_t‖          ∂h_T/∂h_0 = J_T … J_1          J_t = ∂h_t/∂h_{t-1}
 
 From its parameters alone, from a backward pass that keeps the gradient by every state, and from the
-Jacobians along a sequence. To be read next to jaxrnn/diagnostics/; loops in Python, not fast.
+Jacobians along a sequence. Read it next to jaxrnn/diagnostics/; it loops in Python and is not fast.
 """
 
 from collections.abc import Callable, Iterator
@@ -22,17 +22,33 @@ def _at_least_float32(W: Tensor) -> Tensor:
 
 
 def spectral_norm(W: Tensor) -> Tensor:
-    """‖W‖₂, the largest singular value of (..., N, N)."""
+    """‖W‖₂, the largest singular value of (..., N, N).
+
+    Example:
+      >>> W = torch.tensor([[0.5, 4.0], [0.0, 0.5]])
+      >>> print(f"{diagnostics.spectral_norm(W):.2f}")
+      4.06
+    """
     return torch.linalg.svdvals(_at_least_float32(W))[..., 0]
 
 
 def spectral_radius(W: Tensor) -> Tensor:
-    """max |λ_i(W)| of (..., N, N)."""
+    """max |λ_i(W)| of (..., N, N).
+
+    Example:
+      >>> print(f"{diagnostics.spectral_radius(torch.tensor([[0.5, 4.0], [0.0, 0.5]])):.2f}")
+      0.50
+    """
     return torch.linalg.eigvals(_at_least_float32(W)).abs().amax(-1)
 
 
 def orthogonality_error(W: Tensor) -> Tensor:
-    """‖WᵀW − I‖_F / √N of (..., N, N)."""
+    """‖WᵀW − I‖_F / √N of (..., N, N).
+
+    Example:
+      >>> [diagnostics.orthogonality_error(scale * torch.eye(4)).item() for scale in (0, 1, 2)]
+      [1.0, 0.0, 3.0]
+    """
     N = W.shape[-1]
     W = _at_least_float32(W)
     identity = torch.eye(N, dtype=W.dtype, device=W.device)
@@ -44,6 +60,13 @@ def recurrent_diagnostics(model: nn.Module) -> tuple[float, float]:
     """The largest spectral norm and orthogonality error of all recurrent matrices of ``model``.
 
     Of gated cells each gate's; NaN if there are none.
+
+    Example:
+      >>> model = SequenceModel(VanillaCell(3, 4), num_outputs=6)
+      >>> project_recurrent(model).step()
+      >>> norm, error = diagnostics.recurrent_diagnostics(model)
+      >>> round(norm, 3), error < 1e-6
+      (1.0, True)
     """
     named = model.named_parameters()
     matrices: list[Any] = [
@@ -65,6 +88,12 @@ def gradient_profile(
       model: of a ``VanillaCell``.
       batch: inputs (B, T, D), targets.
       loss_fn: (outputs, targets) → L.
+
+    Example:
+      >>> model = SequenceModel(VanillaCell(3, 4), num_outputs=6)
+      >>> batch = torch.randn(2, 5, 3), torch.zeros(2, 5, 6)
+      >>> tuple(diagnostics.gradient_profile(model, batch, torch.nn.functional.mse_loss).shape)
+      (6,)
     """
     cell = model.cell
     assert isinstance(cell, VanillaCell)
@@ -84,6 +113,13 @@ def jacobian_singular_values(cell: VanillaCell, carry: Tensor, inputs: Tensor) -
     """ln σ_i of ∂h_T/∂h_0, (N,), the largest first, from h_0 (N,) and inputs (T, D).
 
     The product is rescaled at every step; what is below eps of the largest is rounding.
+
+    Example:
+      >>> cell = VanillaCell(1, 2, activation="identity")
+      >>> cell.weight_hh_l0.data = torch.tensor([[1.0, 0.0], [0.0, 0.5]])
+      >>> logs = diagnostics.jacobian_singular_values(cell, torch.zeros(2), torch.ones(3, 1))
+      >>> print(logs.exp().numpy().round(3))  # 1³ and 0.5³
+      [1.    0.125]
     """
     product = torch.eye(len(carry), dtype=carry.dtype, device=carry.device)
     log_size = carry.new_zeros(())
@@ -99,6 +135,13 @@ def lyapunov_spectrum(cell: VanillaCell, carry: Tensor, inputs: Tensor, warm_up:
     """λ_i = 1/T Σ_t ln |R_ii,t| of J_t Q_{t-1} = Q_t R_t, Q_0 = I, (N,) (Benettin et al. 1980).
 
     From h_0 (N,) and inputs (T, D); the first ``warm_up`` steps are not counted in T.
+
+    Example:
+      >>> cell = VanillaCell(1, 2, activation="identity")
+      >>> cell.weight_hh_l0.data = torch.tensor([[1.0, 0.0], [0.0, 0.5]])
+      >>> exponents = diagnostics.lyapunov_spectrum(cell, torch.zeros(2), torch.ones(3, 1))
+      >>> print(exponents.exp().numpy().round(3))  # by step
+      [1.  0.5]
     """
     Q = torch.eye(len(carry), dtype=carry.dtype, device=carry.device)
     total = torch.zeros_like(carry)

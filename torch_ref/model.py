@@ -15,6 +15,12 @@ class SequenceModel(nn.Module):
       cell: a ``VanillaCell``, ``GRUCell`` or ``LSTMCell``, or one of torch_ref.wrappers around it.
       num_outputs: C.
       last_only: read out h_T alone, giving (B, C) instead of (B, T, C).
+
+    Example:
+      >>> model = SequenceModel(VanillaCell(3, 4), num_outputs=6)
+      >>> carry, outputs = model(torch.randn(2, 5, 3), return_carry=True)
+      >>> tuple(carry.shape), tuple(outputs.shape)  # (B, N), (B, T, C)
+      ((2, 4), (2, 5, 6))
     """
 
     def __init__(self, cell: Cell | WrappedCell, num_outputs: int, last_only: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""Optimizers with a rate of W_hh's own, schedules, and clipping, as in jaxrnn.optimizers.
+"""Optimizers with a separate rate for W_hh, schedules, and clipping, as in jaxrnn.optimizers.
 
     sgd         w ← w − lr · g
     momentum    w ← w − lr · m,  m ← 0.9 m + g                             (Polyak 1964)
@@ -6,7 +6,7 @@
     adam        w ← w − lr · m̂ / (√v̂ + ε)                                  (Kingma & Ba 2015)
 
 Clipping follows Optax's formula, g · min(1, max_norm / ‖g‖). torch's own clip_grad_norm_ divides by
-‖g‖ + 1e-6, which alone parts two frameworks by 1e-7 within a short run.
+‖g‖ + 1e-6, which alone makes two frameworks differ by 1e-7 within a short run.
 """
 
 import math
@@ -35,7 +35,13 @@ OPTIMIZERS: dict[str, tuple[Callable[..., torch.optim.Optimizer], tuple[str, ...
 
 
 def trainable(model: nn.Module) -> list[nn.Parameter]:
-    """The parameters that have gradients: all but torch's redundant second bias."""
+    """The parameters that have gradients: all but torch's redundant second bias.
+
+    Example:
+      >>> model = SequenceModel(VanillaCell(3, 4), num_outputs=6)
+      >>> len(list(model.parameters())), len(trainable(model))
+      (6, 5)
+    """
     return [param for param in model.parameters() if param.requires_grad]
 
 
@@ -54,6 +60,11 @@ def schedule(warmup_steps: int = 0, decay_steps: int = 0) -> Factor:
 
     Raises:
       ValueError: W < 0, or 0 < D ≤ W, or D < 0, or one that is no whole number.
+
+    Example:
+      >>> factor = optimizers.schedule(warmup_steps=2, decay_steps=6)
+      >>> [round(factor(k), 2) for k in range(7)]
+      [0.5, 1.0, 1.0, 0.85, 0.5, 0.15, 0.0]
     """
     W, D = warmup_steps, decay_steps
     if not (_is_whole(W) and W >= 0):
@@ -83,7 +94,16 @@ def _is_whole(value: Any) -> bool:
 
 @contextmanager
 def rates_times(optimizer: torch.optim.Optimizer, factor: float) -> Iterator[None]:
-    """Every learning rate multiplied by ``factor``, until the block ends."""
+    """Every learning rate multiplied by ``factor``, until the block ends.
+
+    Example:
+      >>> sgd = torch.optim.SGD([torch.zeros(3)], lr=0.5)
+      >>> with optimizers.rates_times(sgd, 0.1):
+      ...     print(sgd.param_groups[0]["lr"])
+      0.05
+      >>> sgd.param_groups[0]["lr"]
+      0.5
+    """
     rates = [group["lr"] for group in optimizer.param_groups]
     cut_learning_rate(optimizer, factor)
     try:
@@ -96,7 +116,7 @@ def rates_times(optimizer: torch.optim.Optimizer, factor: float) -> Iterator[Non
 def optimizer(
     name: str, model: nn.Module, lr: float, recurrent_lr: float | None = None
 ) -> torch.optim.Optimizer:
-    """PyTorch's own, W_hh at a rate of its own if one is given.
+    """PyTorch's own, with a separate rate for W_hh if one is given.
 
     What it keeps of the gradients is there from the start, where torch makes it in the first step,
     so that the state to be saved has the same parts at all times.
@@ -109,6 +129,12 @@ def optimizer(
 
     Raises:
       ValueError: an unknown name; a rate that is negative or not finite.
+
+    Example:
+      >>> model = SequenceModel(VanillaCell(3, 4), num_outputs=6)
+      >>> adam = optimizers.optimizer("adam", model, lr=1e-3, recurrent_lr=1e-4)
+      >>> [group["lr"] for group in adam.param_groups]  # of W_hh, of the rest
+      [0.0001, 0.001]
     """
     if name not in OPTIMIZERS:
         raise ValueError(f"optimizer must be one of {', '.join(OPTIMIZERS)}, got {name!r}")
@@ -130,14 +156,28 @@ adam = partial(optimizer, "adam")
 
 
 def check_not_negative(**values: float) -> None:
-    """ValueError that names the first of the values that is negative or not finite."""
+    """ValueError that names the first of the values that is negative or not finite.
+
+    Example:
+      >>> optimizers.check_not_negative(lr=0.1, clip_norm=-1.0)
+      Traceback (most recent call last):
+          ...
+      ValueError: clip_norm must be 0 or more and finite, got -1.0
+    """
     for name, value in values.items():
         if not 0 <= value < math.inf:
             raise ValueError(f"{name} must be 0 or more and finite, got {value}")
 
 
 def cut_learning_rate(optimizer: torch.optim.Optimizer, factor: float) -> None:
-    """Multiply every learning rate by ``factor``."""
+    """Multiply every learning rate by ``factor``.
+
+    Example:
+      >>> sgd = torch.optim.SGD([torch.zeros(3)], lr=0.5)
+      >>> optimizers.cut_learning_rate(sgd, 0.1)
+      >>> sgd.param_groups[0]["lr"]
+      0.05
+    """
     for group in optimizer.param_groups:
         group["lr"] *= factor
 
@@ -152,12 +192,24 @@ def _groups(model: nn.Module, recurrent_lr: float | None) -> Any:
 
 
 def global_norm(gradients: Sequence[Tensor]) -> Tensor:
-    """‖g‖₂ over all gradients as one vector."""
+    """‖g‖₂ over all gradients as one vector.
+
+    Example:
+      >>> optimizers.global_norm([torch.tensor([3.0]), torch.tensor([[4.0]])]).item()
+      5.0
+    """
     return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(list(gradients))))
 
 
 def clip_by_value(gradients: Sequence[Tensor], limit: float) -> None:
-    """Every entry of g to ±limit, in place."""
+    """Every entry of g to ±limit, in place.
+
+    Example:
+      >>> gradient = torch.tensor([3.0, -0.5])
+      >>> optimizers.clip_by_value([gradient], 1.0)
+      >>> gradient.tolist()
+      [1.0, -0.5]
+    """
     for gradient in gradients:
         gradient.clamp_(-limit, limit)
 
@@ -167,6 +219,14 @@ def clip_adaptively(model: SequenceModel, ratio: float) -> None:
 
     As optax.adaptive_grad_clip on Flax's parameters: a unit's weights are a row of a gate's matrix,
     and a bias is one unit; so is a matrix of one column (Brock et al. 2021).
+
+    Example:
+      >>> model = SequenceModel(VanillaCell(3, 4), num_outputs=6)
+      >>> model(torch.randn(2, 5, 3)).square().sum().backward()
+      >>> optimizers.clip_adaptively(model, ratio=0.001)
+      >>> weight = model.readout.weight  # a row for each unit
+      >>> torch.allclose(weight.grad.norm(dim=1), 0.001 * weight.norm(dim=1))
+      True
     """
     for param, rows in places_of(model).values():
         if param.grad is not None:
@@ -182,6 +242,13 @@ def _unit_norms(array: Tensor) -> Tensor:
 
 
 def clip_by_global_norm(gradients: Sequence[Tensor], norm: float, max_norm: float) -> None:
-    """g ← g · max_norm / ‖g‖ in place where ‖g‖ = ``norm`` is at least max_norm."""
+    """g ← g · max_norm / ‖g‖ in place where ‖g‖ = ``norm`` is at least max_norm.
+
+    Example:
+      >>> gradients = [torch.tensor([3.0]), torch.tensor([[4.0]])]
+      >>> optimizers.clip_by_global_norm(gradients, norm=5.0, max_norm=2.5)
+      >>> [gradient.item() for gradient in gradients]
+      [1.5, 2.0]
+    """
     if norm >= max_norm:
         torch._foreach_mul_(list(gradients), max_norm / norm)

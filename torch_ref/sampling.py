@@ -25,6 +25,12 @@ def sample(
 
     Raises:
       ValueError: an empty prompt.
+
+    Example:
+      >>> model = SequenceModel(GRUCell(3, 4), num_outputs=3)
+      >>> tokens = sample(model, torch.Generator(), prompt=torch.tensor([2, 0]), length=5)
+      >>> tuple(tokens.shape), bool((tokens < 3).all())
+      ((5,), True)
     """
     if not len(prompt):
         raise ValueError("a prompt needs at least one token")

@@ -31,6 +31,11 @@ class StackedModel(nn.Module):
       ValueError: no cells, anything else among them, one that stands there twice (its layers would
         share their weights); a dropout_rate outside [0, 1); an initial_carry that is no tuple of a
         carry for each cell.
+
+    Example:
+      >>> model = StackedModel([GRUCell(3, 4), VanillaCell(4, 7)], num_outputs=6, dropout_rate=0.2)
+      >>> tuple(model(torch.randn(2, 5, 3), train=True).shape)  # (B, T, C)
+      (2, 5, 6)
     """
 
     def __init__(
@@ -89,9 +94,7 @@ def _check_cells(cells: Any) -> None:
         if not isinstance(cell, Cell | WrappedCell):
             raise ValueError(f"each of cells must be one of torch_ref's, got {cell!r}")
     if len({id(cell) for cell in cells}) < len(cells):
-        raise ValueError(
-            f"each of cells must be a cell of its own, got the same one twice: {cells}"
-        )
+        raise ValueError(f"each of cells must be a different cell, got the same one twice: {cells}")
 
 
 def _described(carries: Any) -> str:

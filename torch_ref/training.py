@@ -44,11 +44,17 @@ class TrainState:
       projection: applied after the optimizer, or None.
       step: steps applied so far.
       diverged: whether a loss or gradient was not finite; ``step`` then names that step.
-      carry: what the streams of truncated BPTT hand on to their next batch, (B, N) each; None
+      carry: what the streams of truncated BPTT pass on to their next batch, (B, N) each; None
         where batches have nothing to do with each other.
 
     Raises:
       ValueError: a limit to clip to that is negative or not finite.
+
+    Example:
+      >>> model = SequenceModel(VanillaCell(9, 4), num_outputs=9)
+      >>> state = TrainState(model, optimizers.adam(model, lr=1e-3), clip_norm=1.0)
+      >>> state.step, state.diverged
+      (0, False)
     """
 
     model: Any
@@ -71,7 +77,12 @@ class TrainState:
 
 
 class Measurements(NamedTuple):
-    """What a step measured; see jaxrnn.training.Measurements."""
+    """What a step measured; see jaxrnn.training.Measurements.
+
+    Example:
+      >>> training.Measurements._fields
+      ('loss', 'accuracy', 'grad_norm', 'spectral_norm', 'orthogonality_error')
+    """
 
     loss: Any
     accuracy: Any
@@ -81,7 +92,17 @@ class Measurements(NamedTuple):
 
 
 def classification_loss(num_tokens: int) -> Loss:
-    """Mean cross-entropy (nats) and accuracy over all B·T predictions of one-hot tokens."""
+    """Mean cross-entropy (nats) and accuracy over all B·T predictions of one-hot tokens.
+
+    Example:
+      >>> model = SequenceModel(VanillaCell(9, 4), num_outputs=9)
+      >>> for param in model.parameters():
+      ...     _ = torch.nn.init.zeros_(param.data)
+      >>> tokens = torch.zeros(2, 5, dtype=torch.int32)
+      >>> value, _ = training.classification_loss(num_tokens=9)(model, (tokens, tokens))
+      >>> print(f"{value:.3f} {np.log(9):.3f}")
+      2.197 2.197
+    """
 
     def loss(model: nn.Module, batch: Any) -> tuple[Tensor, Tensor]:
         tokens, classes = batch
@@ -99,6 +120,14 @@ def stream_loss(num_tokens: int) -> Loss:
     The loss takes (model, batch, carry) and gives (loss, (accuracy, carry)), where a batch has
     tokens and classes (B, T) and, for each stream (B,), whether it is fresh: those begin with
     zeros. No gradient flows from one batch into the one before it (Williams & Peng 1990).
+
+    Example:
+      >>> model = SequenceModel(VanillaCell(9, 4), num_outputs=9)
+      >>> tokens, is_fresh = torch.zeros(2, 5, dtype=torch.int32), torch.tensor([True, False])
+      >>> loss = training.stream_loss(num_tokens=9)
+      >>> value, (accuracy, carry) = loss(model, (tokens, tokens, is_fresh), torch.zeros(2, 4))
+      >>> tuple(carry.shape), carry.requires_grad  # (B, N), for the next batch
+      ((2, 4), False)
     """
 
     def loss(model: nn.Module, batch: Any, carry: Any) -> tuple[Tensor, Any]:
@@ -123,7 +152,15 @@ def _cross_entropy(logits: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def regression_loss() -> Loss:
-    """Mean squared error of a model with one output, (B, 1), against targets (B,); accuracy NaN."""
+    """Mean squared error of a model with one output, (B, 1), against targets (B,); accuracy NaN.
+
+    Example:
+      >>> model = SequenceModel(VanillaCell(2, 4), num_outputs=1, last_only=True)
+      >>> batch = torch.randn(3, 5, 2), torch.ones(3)
+      >>> value, accuracy = training.regression_loss()(model, batch)
+      >>> torch.allclose(value, ((model(batch[0])[:, 0] - 1) ** 2).mean()), accuracy.item()
+      (True, nan)
+    """
 
     def loss(model: nn.Module, batch: Any) -> tuple[Tensor, Tensor]:
         inputs, targets = batch
@@ -136,7 +173,17 @@ def regression_loss() -> Loss:
 
 
 def make_train_step(loss: Loss) -> Callable[[TrainState, Any], Measurements]:
-    """One step (state, batch) → measurements; the state changes in place."""
+    """One step (state, batch) → measurements; the state changes in place.
+
+    Example:
+      >>> model = SequenceModel(VanillaCell(2, 4), num_outputs=1, last_only=True)
+      >>> state = TrainState(model, optimizers.sgd(model, lr=0.01))
+      >>> step = training.make_train_step(training.regression_loss())
+      >>> batch = torch.ones(3, 5, 2), torch.ones(3)
+      >>> first, second = step(state, batch), step(state, batch)
+      >>> state.step, second.loss < first.loss
+      (2, True)
+    """
 
     def step(state: TrainState, batch: Any) -> Measurements:
         state.optimizer.zero_grad(set_to_none=True)
@@ -180,6 +227,15 @@ def make_train_chunk(loss: Loss, track_every: int = 1) -> Callable[[TrainState, 
 
     Spectral norm and orthogonality error come at every k-th step, k = ``track_every``, the chunk's
     last always among them, and are NaN elsewhere.
+
+    Example:
+      >>> model = SequenceModel(VanillaCell(9, 4), num_outputs=9)
+      >>> adam, projection = optimizers.adam(model, lr=1e-3), project_recurrent(model)
+      >>> state = TrainState(model, adam, projection=projection)
+      >>> tokens = torch.zeros(4, 2, 5, dtype=torch.int32)  # (K, B, T)
+      >>> chunk = training.make_train_chunk(training.classification_loss(9), track_every=2)
+      >>> print(chunk(state, (tokens, tokens)).spectral_norm.round(3))
+      [nan  1. nan  1.]
     """
     if track_every < 1:
         raise ValueError(f"track_every must be at least 1, got {track_every}")

@@ -3,7 +3,7 @@
 W_hh ← retract(W_hh)
 
 torch.nn.GRU and LSTM hold the matrices of their gates on top of each other, (3N, N) and (4N, N):
-each N rows are a W_hh of their own.
+each N rows are one W_hh.
 """
 
 from typing import Any, Literal
@@ -33,6 +33,13 @@ class project_recurrent:  # noqa: N801 — the name of its Optax counterpart
     Raises:
       ValueError: an unknown retraction or layout, ``every`` < 1, no parameter selected, or a
         selected one that is no square floating-point matrix, or three or four of them.
+
+    Example:
+      >>> model = SequenceModel(VanillaCell(3, 4), num_outputs=6)
+      >>> projection = project_recurrent(model)
+      >>> projection.step()  # after each optimizer.step()
+      >>> bool(diagnostics.orthogonality_error(model.cell.weight_hh_l0) < 1e-6)
+      True
     """
 
     def __init__(

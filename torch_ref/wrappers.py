@@ -59,6 +59,13 @@ class LeakyCell(WrappedCell):
 
     Raises:
       ValueError: a rate outside (0, 1]; a cell that is none or is of this module.
+
+    Example:
+      >>> inner = VanillaCell(3, 4)
+      >>> inputs, h_0 = torch.randn(1, 1, 3), torch.ones(1, 4)
+      >>> leaked, _ = LeakyCell(inner, rate=0.25)(inputs, h_0)
+      >>> torch.allclose(leaked, 0.75 * h_0 + 0.25 * inner(inputs, h_0)[0])
+      True
     """
 
     def __init__(self, cell: Cell, rate: float) -> None:
@@ -86,6 +93,12 @@ class SkipCell(WrappedCell):
     Raises:
       ValueError: steps that are no whole number or below 2; a cell that is none, is a
         ``TruncatedCell``, or has no more inputs than units.
+
+    Example:
+      >>> cell = SkipCell(VanillaCell(3 + 4, 4), steps=3)
+      >>> hidden, (past, h) = cell(torch.randn(2, 5, 3))
+      >>> tuple(past.shape), tuple(h.shape)  # (B, k − 1, N), (B, N)
+      ((2, 2, 4), (2, 4))
     """
 
     def __init__(self, cell: Cell | WrappedCell, steps: int) -> None:
@@ -126,6 +139,12 @@ class TruncatedCell(WrappedCell):
 
     Raises:
       ValueError: steps that are no whole number or below 1; a cell that is none.
+
+    Example:
+      >>> inputs = torch.randn(1, 6, 3, requires_grad=True)
+      >>> TruncatedCell(VanillaCell(3, 4), steps=2)(inputs)[0][:, -1].sum().backward()
+      >>> (inputs.grad != 0).any(-1)[0].tolist()  # by step: the last block alone
+      [False, False, False, False, True, True]
     """
 
     def __init__(self, cell: Cell | WrappedCell, steps: int) -> None:

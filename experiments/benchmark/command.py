@@ -43,7 +43,7 @@ CORES = len(available_cores())
 
 
 def new_run(contender: str, work: Work, part: str, **settings: Any) -> Run:
-    """A run without results as yet; ``settings`` beside the sizes of the work."""
+    """A run without results so far; ``settings`` in addition to the sizes of the work."""
     sizes = {"batch_size": work.batch_size, "hidden": work.hidden, "time_steps": work.time_steps}
     return Run(contender, backend_of(contender), 0, {"part": part, **sizes, **settings})
 
@@ -178,7 +178,7 @@ def exponent(x: list[int], y: list[float]) -> float:
 
 
 def measure(config: BenchmarkConfig) -> list[Run]:
-    """All parts asked for; Interrupted carries those that were finished."""
+    """All parts asked for; Interrupted carries the finished ones."""
     runs: list[Run] = []
     with interruptible(runs):
         if "steps" in config.parts:

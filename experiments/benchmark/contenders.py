@@ -89,7 +89,7 @@ def jaxrnn_chunk(work: Work, **changes: Any) -> Chunk:
 
 
 def torch_ref_chunk(work: Work, threads: int, compiled: bool = False) -> Chunk:
-    """torch_ref likewise, on ``threads`` threads, with torch.compile or without."""
+    """The same for torch_ref, on ``threads`` threads, with torch.compile or without."""
     import torch  # an extra; the command has made sure of it
 
     library, recipe, batches = load_backend("torch"), work.recipe(), work.batches()
@@ -193,7 +193,7 @@ def flax_chunk(work: Work, devices: int | None = 1) -> Chunk:
 
 
 def gradient_bytes(work: Work, **changes: Any) -> int:
-    """What XLA takes beside arguments and results to differentiate jaxrnn's loss on one device."""
+    """What XLA needs to differentiate jaxrnn's loss on one device, without inputs and results."""
     recipe = work.recipe(**changes)
     params = jax_backend.initial_variables(recipe, 0)["params"]
     return _temporary_bytes(jax_backend.build_loss(recipe), params, work)

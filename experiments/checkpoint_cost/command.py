@@ -59,7 +59,7 @@ def measure_cost(backend: Backend, chunks: int, folder: Path) -> Run:
 
 
 def measure(config: CheckpointCostConfig) -> list[Run]:
-    """Both backends; Interrupted carries those that were finished."""
+    """Both backends; Interrupted carries the finished ones."""
     runs: list[Run] = []
     with interruptible(runs), tempfile.TemporaryDirectory() as folder:
         for backend in BACKENDS:

@@ -126,7 +126,7 @@ def bullets(text: str) -> str:
 
 
 def split_outside_brackets(text: str) -> list[str]:
-    """The parts of a text between semicolons, but for those in brackets."""
+    """The parts of a text between semicolons, except semicolons in brackets."""
     parts, depth, start = [], 0, 0
     for index, character in enumerate(text):
         depth += (character == "(") - (character == ")")

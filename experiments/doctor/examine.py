@@ -108,7 +108,7 @@ def examine_network(
       recipe: of the network.
       weights: its own.
       seed: of the run; the sequences come from it too.
-      run: the run as results.json has it, if its history is to be read.
+      run: the run as in results.json, if its history should be read.
     """
     import jax
     import optax

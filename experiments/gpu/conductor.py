@@ -1,4 +1,4 @@
-"""Parts as processes: each in its turn, stopped at its limit, its rows kept whatever becomes of it.
+"""Parts as processes: each in its turn, stopped at its limit, its rows kept however it ends.
 
 A part that hangs in a driver, or takes its process down with it, costs its own time and no more.
 """
@@ -19,7 +19,7 @@ from experiments.gpu.parts import Part
 from experiments.gpu.summary import PART
 from experiments.harness.records.results import ROOT, Run
 
-LEAST_MARGIN = 5.0  # seconds; or a tenth of the limit, from the end that a part is told to it
+LEAST_MARGIN = 5.0  # seconds, or a tenth of the limit: a part has to end that much earlier
 LOOK = 2.0  # seconds between two looks at the rows of a part
 
 

@@ -103,7 +103,7 @@ def compare_with_tf32(part: PartProcess) -> dict[str, Any]:
 
 
 def main() -> None:
-    """The tests in processes of their own, the curves here meanwhile."""
+    """The tests in separate processes, and the curves here at the same time."""
     part = PartProcess()
     chosen = ["-k", CASES[part.options.device], *([] if part.on_gpu else ["-m", "not slow"])]
     command = pytest_rows.command(part, "tests/test_parity.py", *chosen)

@@ -63,7 +63,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Iterator[Any]:
-    """Record the comparisons of a test of parity, whatever becomes of it."""
+    """Record the comparisons of a test of parity, however it ends."""
     support = sys.modules.get("tests.parity_support")
     if support is None:
         return (yield)

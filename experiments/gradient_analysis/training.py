@@ -1,4 +1,4 @@
-"""How training goes by length and by clipping: panels of the gradient analysis.
+"""How training depends on length and on clipping: panels of the gradient analysis.
 
 Every run is an ordinary one of the character language model; several seeds train at once.
 """

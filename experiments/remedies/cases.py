@@ -72,7 +72,7 @@ class Remedy:
         )
 
 
-# Those that scale each weight's step by its gradients, and those that do not.
+# Optimizers that scale each weight's step by its gradients, and the others.
 USUAL_RATES = {"adam": 1e-3, "rmsprop": 1e-3, "sgd": 0.1, "momentum": 0.1}
 SINGLE: dict[str, Remedy] = {
     "gru": Remedy({"cell": "gru"}),

@@ -51,7 +51,7 @@ def diagnosed(recipe: Recipe, run: Run, weights: Weights) -> dict[str, Any]:
 
 
 def measure(config: RemediesConfig, session: Session) -> list[Run]:
-    """All runs; Interrupted carries those that have ended."""
+    """All runs; Interrupted carries the finished ones."""
     runs = train_in_processes(jobs(config), config.all_seeds, session, "remedies")
     baselines = {name: case.recipe.task.baseline for name, case in cases().items()}
     return [short(run, baselines[run.settings["symptom"]]) for run in runs]

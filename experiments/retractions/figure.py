@@ -49,7 +49,7 @@ def draw(results: dict, out: Path) -> list[str]:
 
 
 def _draw_accuracy(axes: Axes, runs: list[dict]) -> None:
-    # Several lie on each other, so each has a marker and a width of its own.
+    # Several lie on each other, so each has its own marker and width.
     for index, (run, color) in enumerate(zip(runs, figures.PALETTE, strict=False)):
         history = run["history"]
         errors = np.array(history["orthogonality_error"], float)

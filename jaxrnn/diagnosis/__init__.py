@@ -84,6 +84,17 @@ def diagnose(
         model; an empty batch, or one that is not of numbers; sequences of one step; inputs that the
         model does not take; outputs or a loss that are not real, a loss that is no scalar; a
         history of another schema, or without a loss; thresholds or a baseline that are none.
+
+    Example:
+      >>> cell = VanillaCell(4, recurrent_kernel_init=initializers.identity(0.1))
+      >>> model = SequenceModel(cell, num_outputs=6)
+      >>> inputs = jax.random.normal(jax.random.key(0), (2, 9, 3))
+      >>> variables = model.init(jax.random.key(1), inputs)
+      >>> def loss_fn(outputs, targets):
+      ...     return jnp.mean((outputs - targets) ** 2)
+      >>> report = diagnose(model, variables, (inputs, jnp.ones((2, 9, 6))), loss_fn)
+      >>> report.conditions
+      ('vanishing', 'short_memory')
     """
     thresholds = Thresholds() if thresholds is None else thresholds
     if not isinstance(thresholds, Thresholds):

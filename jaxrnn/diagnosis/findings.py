@@ -17,6 +17,14 @@ class Finding:
       cause: the likely one, with the numbers that speak for it.
       numbers: those by name.
       first_aid: names of remedies, the most promising first.
+
+    Example:
+      >>> run = {"history": {"val_loss": [0.9, 0.1, 0.9]}, "status": "completed"}
+      >>> (finding,) = diagnosis.read_history(run, baseline=1.0)
+      >>> finding.condition, finding.first_aid[0]
+      ('unstable', 'clip_norm')
+      >>> finding.cause
+      'the loss rose from 0.1 to 0.9: steps are too long for the gradients that they meet'
     """
 
     condition: str

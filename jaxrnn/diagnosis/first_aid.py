@@ -14,6 +14,13 @@ class Aid(NamedTuple):
       symptom: what one sees, in a line.
       cause: what it usually comes from; numbers of a finding go into the braces.
       remedies: names in ``REMEDIES``, pairs joined by "+", in order of promise.
+
+    Example:
+      >>> aid = diagnosis.FIRST_AID["crawling"]
+      >>> aid.symptom
+      'the loss falls steadily, but far too slowly'
+      >>> aid.remedies
+      ('higher_rate', 'momentum', 'rmsprop', 'adam')
     """
 
     symptom: str
@@ -121,7 +128,7 @@ REMEDIES: dict[str, Remedy] = {
     ),
 }
 
-# In the order in which a report names them: what is to be treated first, causes before what they
+# In the order in which a report names them: what to treat first, causes before what they
 # lead to.
 FIRST_AID: dict[str, Aid] = {
     "non_finite": Aid(
@@ -237,6 +244,10 @@ def how(remedy: str) -> str:
 
     Raises:
       ValueError: an unknown name.
+
+    Example:
+      >>> diagnosis.how("relu+identity_init")
+      'cell.copy(activation="relu"); cell.copy(recurrent_kernel_init=initializers.identity())'
     """
     names = remedy.split("+")
     if unknown := [name for name in names if name not in REMEDIES]:

@@ -15,7 +15,7 @@ at every step is no harm in five, and fatal in fifty. They are judged in each la
 short_memory is the model's.
 
 ``short_memory`` says how the model is, not that this is wrong: where a loss asks for recent inputs
-only, nothing else is to be expected. What vanishes has a short memory too. A network may have one
+only, nothing else can be expected. What vanishes has a short memory too. A network may have one
 without vanishing, where what it keeps is not read.
 """
 
@@ -59,8 +59,8 @@ def in_use(evidence: Evidence) -> set[str]:
 def _in_layer(path: str, layer: LayerEvidence, thresholds: Thresholds) -> list[Finding]:
     """NaN compares as False: what is not finite has its own name.
 
-    Of states that are not finite nothing but their growth is to be told: ReLU's gradient at NaN is
-    0, which is no vanishing.
+    Where states are not finite, only their growth can be judged: ReLU's gradient at NaN is 0,
+    which does not mean that it vanishes.
     """
     findings, used = [], _in_use(layer)
     memory = {
@@ -104,7 +104,7 @@ def _is_driven(layer: LayerEvidence) -> bool:
     """Whether W_hh alone could not saturate that many units: inputs or biases must have.
 
     The mean square of W_hh h is σ_max² at most, since |h| ≤ 1 where phi saturates; that of the
-    share's units alone is more. Gates have several kernels, of which this is not to be told.
+    share's units alone is more. Gates have several kernels, about which this says nothing.
     """
     activation = ACTIVATIONS.get(layer.activation or "")
     if activation is None or activation.saturates_at is None:

@@ -8,8 +8,8 @@
     crawling            the loss falls steadily, and at the rate of the last third of the run half
                         the baseline is more than two whole runs away
 
-Spikes of the gradient norm and a spectral norm of W_hh that drifts are told with them, and by the
-report on a healthy run too, but are no condition: networks that learnt have had both (see
+Spikes of the gradient norm and a spectral norm of W_hh that drifts are reported with them, and also
+for a healthy run, but are no condition: networks that learnt have had both (see
 ``HistoryThresholds``).
 """
 
@@ -23,7 +23,7 @@ from jaxrnn.diagnosis.findings import Finding, finding
 from jaxrnn.diagnosis.run_record import LEAST_EPOCHS, RunRecord, finite, read_run_record
 from jaxrnn.diagnosis.thresholds import HistoryThresholds, is_positive
 
-MIN_EPOCHS = 6  # that thirds of a run are to be told by
+MIN_EPOCHS = 6  # two for each third of a run
 LEAST_LOSS = 0.01  # of a run without a baseline: next to nothing, of losses that begin around 1
 
 
@@ -43,6 +43,12 @@ def read_history(
     Raises:
       ValueError: a run of another schema, or one that has no loss; a baseline that is not a
         positive number.
+
+    Example:
+      >>> run = {"history": {"val_loss": [1.01, 1.0, 0.99]}, "status": "completed"}
+      >>> findings = diagnosis.read_history(run, baseline=1.0)
+      >>> [finding.condition for finding in findings]
+      ['stuck_at_baseline']
     """
     check_baseline(baseline)
     if thresholds is not None and not isinstance(thresholds, HistoryThresholds):

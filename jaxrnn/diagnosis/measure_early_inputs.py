@@ -4,7 +4,7 @@
 
 y are the outputs of the last step (or a model's only ones), y' those when the first half of the
 inputs is exchanged, y'' those when all are. 0: only recent inputs count; about 0.7 where all steps
-count alike and independently.
+count equally and independently.
 
 The inputs are exchanged with those of the next sequence in the batch, so that y'' are that
 sequence's outputs, and one forward pass is enough. Where a half of them is the same in all
@@ -74,9 +74,9 @@ def plan_exchange(model: nn.Module, variables: Any, inputs: Any, seen: Observati
 def _by_length(
     outputs: list[tuple[int, ...]], candidates: list[int], steps: int
 ) -> tuple[int | None, tuple[int | None, ...]]:
-    """Axes of time, of a model that takes no other length; None where they cannot be told."""
+    """Axes of time, of a model that takes no other length; None where they are ambiguous."""
     axes = [[i for i, size in enumerate(shape[:2]) if size == steps] for shape in outputs]
-    # Outputs (B, C) with C = T are not to be told from (B, T).
+    # Outputs (B, C) with C = T look the same as (B, T).
     flat = any(found and len(shape) < 3 for found, shape in zip(axes, outputs, strict=True))
     if len(candidates) != 1 or flat:
         return None, (None,) * len(outputs)

@@ -59,6 +59,17 @@ class LayerEvidence:
       dead: share of units that are the same number at all steps and in all sequences.
       first_not_finite: the step t of the first h_t with NaN or Inf; None: there is none.
       kernels: its recurrent kernels by their paths.
+
+    Example:
+      >>> cell = VanillaCell(4, recurrent_kernel_init=initializers.identity(0.1))
+      >>> model = SequenceModel(cell, num_outputs=6)
+      >>> inputs = jax.random.normal(jax.random.key(0), (2, 9, 3))
+      >>> variables = model.init(jax.random.key(1), inputs)
+      >>> batch = inputs, jnp.ones((2, 9, 6))
+      >>> report = diagnose(model, variables, batch, lambda y, target: jnp.mean((y - target) ** 2))
+      >>> layer = report.evidence.layers["cell"]
+      >>> layer.steps, layer.units, layer.memory_left < 1e-8  # W_hh = 0.1 I forgets
+      (9, 4, True)
     """
 
     cell: str
@@ -97,6 +108,16 @@ class Evidence:
       not_finite: the first of inputs, parameters, states, outputs, targets (of a loss that is
         not finite), loss and gradients with NaN or Inf, by name; None: there is none.
       layers: by the path of their cell's parameters.
+
+    Example:
+      >>> cell = VanillaCell(4, recurrent_kernel_init=initializers.identity(0.1))
+      >>> model = SequenceModel(cell, num_outputs=6)
+      >>> inputs = jax.random.normal(jax.random.key(0), (2, 9, 3))
+      >>> variables = model.init(jax.random.key(1), inputs)
+      >>> batch = inputs, jnp.ones((2, 9, 6))
+      >>> report = diagnose(model, variables, batch, lambda y, target: jnp.mean((y - target) ** 2))
+      >>> list(report.evidence.layers), report.evidence.not_finite
+      (['cell'], None)
     """
 
     loss: float
@@ -114,7 +135,7 @@ def measure(
     key: Array,
     shapes: Observation,
 ) -> Evidence:
-    """Measure a model; ``shapes`` are those that ``checks.check`` found."""
+    """Measure a model; ``shapes`` is what ``checks.check`` found."""
     exchange = plan_exchange(model, variables, batch[0], shapes)
 
     @jax.jit

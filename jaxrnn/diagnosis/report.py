@@ -27,6 +27,18 @@ class Report:
       evidence: all numbers that were measured.
       thresholds: what they were compared with.
       course: of the run that the network is from; None: it was not given.
+
+    Example:
+      >>> cell = VanillaCell(4, recurrent_kernel_init=initializers.identity(0.1))
+      >>> model = SequenceModel(cell, num_outputs=6)
+      >>> inputs = jax.random.normal(jax.random.key(0), (2, 9, 3))
+      >>> variables = model.init(jax.random.key(1), inputs)
+      >>> batch = inputs, jnp.ones((2, 9, 6))
+      >>> report = diagnose(model, variables, batch, lambda y, target: jnp.mean((y - target) ** 2))
+      >>> [(finding.condition, finding.layer) for finding in report.findings]
+      [('vanishing', 'cell'), ('short_memory', None)]
+      >>> list(report.to_json())
+      ['conditions', 'findings', 'evidence', 'thresholds', 'course']
     """
 
     findings: tuple[Finding, ...]

@@ -26,6 +26,12 @@ class RunRecord:
       restarts: how often it began again.
       spike: the largest gradient norm, over the median one.
       spectral_norms: of W_hh in the first epoch and in the last.
+
+    Example:
+      >>> history = {"val_loss": [0.9, 0.4, 0.3], "spectral_norm": [1.0, 1.2, 3.0]}
+      >>> record = diagnosis.read_run_record({"history": history, "status": "completed"})
+      >>> record.remarks(diagnosis.HistoryThresholds())
+      ('the spectral norm of W_hh went from 1 to 3',)
     """
 
     status: str
@@ -53,6 +59,11 @@ def read_run_record(run: Mapping[str, Any]) -> RunRecord:
 
     Raises:
       ValueError: an entry of another schema, or one without any loss that has not diverged.
+
+    Example:
+      >>> run = {"history": {"val_loss": [0.9, 0.4, None]}, "status": "completed"}
+      >>> diagnosis.read_run_record(run).losses
+      (0.9, 0.4, nan)
     """
     expected = 'a run of results.json: {"history": {"val_loss": [...]}, "status": ...}'
     if not isinstance(run, Mapping) or not isinstance(run.get("history"), Mapping):

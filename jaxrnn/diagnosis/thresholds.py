@@ -43,8 +43,8 @@ class HistoryThresholds:
         last, that is mentioned. No fault either: it grew twofold in IRNNs that learnt, and up to
         3.6-fold, to 10, in tanh networks that did not.
       goal: the share of the baseline that a crawling run is on its way to.
-      budgets: least number of whole runs that it would need to get there; who has trained that long
-        will train twice as long sooner than change the network.
+      budgets: least number of whole runs that it would need to get there; with fewer, training on
+        is easier than changing the network.
       falling: least share of epochs, after the first third, in which a crawling loss falls: more
         than noise about a constant has, one half.
       steady: least fall from the middle third to the last, as a share of that from the first third
@@ -53,6 +53,12 @@ class HistoryThresholds:
 
     Raises:
       ValueError: a threshold that is not a positive number.
+
+    Example:
+      >>> run = {"history": {"val_loss": [1.0, 0.8, 0.7]}, "status": "completed"}
+      >>> strict = diagnosis.HistoryThresholds(stuck=0.5)
+      >>> [one.condition for one in diagnosis.read_history(run, baseline=1.0, thresholds=strict)]
+      ['stuck_at_baseline']
     """
 
     stuck: float = 0.9
@@ -83,7 +89,7 @@ class Thresholds:
         steps, which still learns in 400 steps of Adam), vanishing ones 4.7e-5 or less (Flax's GRU
         as it comes over 30 steps, which does not).
       exploding: largest m_t. Healthy ones had 19 or less, exploding ones 1.9e5 or more; Adam with
-        clipping is not much troubled by a thousandfold growth, hence the upper part of the gap.
+        clipping copes with a thousandfold growth, so the line is in the upper part of the gap.
       saturated: largest share of saturated values. Healthy ones had none, saturated ones 0.95 or
         more; between them lies chaos, with 0.48 to 0.66, which may be called either.
       dead_units: largest share of dead units. Half of them dead is no harm to an IRNN that learns;
@@ -93,6 +99,11 @@ class Thresholds:
 
     Raises:
       ValueError: a threshold that is not a positive number.
+
+    Example:
+      >>> lines = diagnosis.Thresholds(history=diagnosis.HistoryThresholds(stuck=0.8))
+      >>> lines.vanishing, lines.history.stuck
+      (0.0001, 0.8)
     """
 
     vanishing: float = 1e-4

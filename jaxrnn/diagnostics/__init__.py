@@ -1,4 +1,4 @@
-"""Measurements that tell how a recurrent network is doing; what is wrong is for ``diagnosis``.
+"""Measurements of how well a recurrent network works; what is wrong is for ``diagnosis``.
 
 ``matrices``: its recurrent kernels alone. ``observation``: a backward pass that keeps the gradient
 by every state, with ``probe`` and ``observed_bptt`` inside; ``profiles``: numbers that sum it up.

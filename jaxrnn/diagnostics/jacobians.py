@@ -41,6 +41,14 @@ def jacobian_singular_values(
 
     Raises:
       ValueError: inputs of another rank, a carry without the inputs' B.
+
+    Example:
+      >>> cell, h_0, inputs = VanillaCell(2, activation="identity"), jnp.zeros(2), jnp.ones((3, 1))
+      >>> params = cell.init(jax.random.key(0), h_0, inputs[0])["params"]
+      >>> params = {**params, "h": {"kernel": jnp.diag(jnp.array([1.0, 0.5]))}}
+      >>> logs = diagnostics.jacobian_singular_values(cell, {"params": params}, h_0, inputs)
+      >>> print(jnp.exp(logs).round(3))  # 1³ and 0.5³
+      [1.    0.125]
     """
 
     def one(carry: Any, inputs: Array) -> Array:
@@ -86,6 +94,14 @@ def lyapunov_spectrum(
     Raises:
       ValueError: inputs of another rank, a carry without the inputs' B, a ``warm_up`` that is
         negative or leaves no step.
+
+    Example:
+      >>> cell, h_0, inputs = VanillaCell(2, activation="identity"), jnp.zeros(2), jnp.ones((3, 1))
+      >>> params = cell.init(jax.random.key(0), h_0, inputs[0])["params"]
+      >>> params = {**params, "h": {"kernel": jnp.diag(jnp.array([1.0, 0.5]))}}
+      >>> exponents = diagnostics.lyapunov_spectrum(cell, {"params": params}, h_0, inputs)
+      >>> print(jnp.exp(exponents).round(3))  # by step
+      [1.  0.5]
     """
 
     def one(carry: Any, inputs: Array) -> Array:

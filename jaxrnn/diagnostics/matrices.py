@@ -1,4 +1,4 @@
-"""What the recurrent kernels themselves tell: how they stretch, and how far from orthogonal."""
+"""What the recurrent kernels themselves show: how they stretch, and how far from orthogonal."""
 
 from typing import Any
 
@@ -14,7 +14,13 @@ def _at_least_float32(W: Array) -> Array:
 
 
 def spectral_norm(W: Float[Array, "*batch N N"]) -> Float[Array, "*batch"]:
-    """‖W‖₂, the largest singular value: the most that one step can stretch a gradient."""
+    """‖W‖₂, the largest singular value: the most that one step can stretch a gradient.
+
+    Example:
+      >>> W = jnp.array([[0.5, 4.0], [0.0, 0.5]])
+      >>> print(f"{diagnostics.spectral_norm(W):.2f}")
+      4.06
+    """
     return jnp.linalg.svd(_at_least_float32(W), compute_uv=False)[..., 0]
 
 
@@ -27,6 +33,11 @@ def spectral_radius(W: Float[Array, "*batch N N"]) -> Float[Array, "*batch"]:
 
     Nothing but products, so that it runs on any device, while ``jnp.linalg.eigvals`` does not. As
     of eigenvalues, those of a W that is far from normal are sensitive to rounding.
+
+    Example:
+      >>> W = jnp.array([[0.5, 4.0], [0.0, 0.5]])  # one step may stretch, many shrink
+      >>> print(f"{diagnostics.spectral_norm(W):.2f} {diagnostics.spectral_radius(W):.2f}")
+      4.06 0.50
     """
     W = _at_least_float32(W)
     squarings = jnp.finfo(W.dtype).nmant + 12  # and ‖Wᵏ‖ ≤ c k^N ρᵏ, for some c
@@ -43,7 +54,12 @@ def spectral_radius(W: Float[Array, "*batch N N"]) -> Float[Array, "*batch"]:
 
 
 def orthogonality_error(W: Float[Array, "*batch N N"]) -> Float[Array, "*batch"]:
-    """‖WᵀW − I‖_F / √N: 0 for an orthogonal W, 1 for W = 0, near eps after a good projection."""
+    """‖WᵀW − I‖_F / √N: 0 for an orthogonal W, 1 for W = 0, near eps after a good projection.
+
+    Example:
+      >>> [float(diagnostics.orthogonality_error(scale * jnp.eye(4))) for scale in (0, 1, 2)]
+      [1.0, 0.0, 3.0]
+    """
     N = W.shape[-1]
     W = _at_least_float32(W)
     gram = jnp.matmul(W.mT, W, precision="highest")
@@ -56,6 +72,12 @@ def recurrent_diagnostics(params: Any) -> tuple[Float[Array, ""], Float[Array, "
     """The largest spectral norm and orthogonality error of all recurrent kernels in ``params``.
 
     A cell with gates has several. NaN for a model without a square recurrent kernel.
+
+    Example:
+      >>> params = {"cell": {"h": {"kernel": 2 * jnp.eye(4)}, "i": {"kernel": jnp.ones((3, 4))}}}
+      >>> norm, error = diagnostics.recurrent_diagnostics(params)
+      >>> float(norm), float(error)
+      (2.0, 3.0)
     """
     kernels = [leaf for path, leaf in named_leaves(params) if is_recurrent_kernel(path, leaf)]
     if not kernels:

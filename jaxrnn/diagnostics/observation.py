@@ -2,10 +2,10 @@
 
     ∂L/∂h_t = g_t + J_{t+1}ᵀ ∂L/∂h_{t+1}              J_t = ∂h_t/∂h_{t-1}
 
-with g_t what arrives at h_t from outside the recurrence. Whether gradients vanish or explode is to
-be read off ‖∂L/∂h_t‖ over t (Bengio et al. 1994, Learning long-term dependencies with gradient
-descent is difficult; Pascanu et al. 2013, On the difficulty of training recurrent neural networks),
-which every backward pass computes and throws away. Here it is kept: see jaxrnn/diagnostics/probe.py
+with g_t what arrives at h_t from outside the recurrence. ‖∂L/∂h_t‖ over t shows whether gradients
+vanish or explode (Bengio et al. 1994, Learning long-term dependencies with gradient descent is
+difficult; Pascanu et al. 2013, On the difficulty of training recurrent neural networks). Every
+backward pass computes ∂L/∂h_t and throws it away. Here it is kept: see jaxrnn/diagnostics/probe.py
 for how.
 """
 
@@ -29,6 +29,14 @@ class Observation(NamedTuple):
       layers: each recurrent layer by the path of its cell's parameters; where a cell is run again,
         with "#2", "#3", … behind it.
       outputs: the model's.
+
+    Example:
+      >>> model = SequenceModel(VanillaCell(4), num_outputs=6)
+      >>> inputs = jax.random.normal(jax.random.key(0), (2, 5, 3))
+      >>> variables = model.init(jax.random.key(1), inputs)
+      >>> seen = diagnostics.observe(model, variables, (inputs, 0.0), lambda y, _: jnp.mean(y**2))
+      >>> seen.outputs.shape, list(seen.layers), list(seen.gradients)
+      ((2, 5, 6), ['cell'], ['cell', 'readout'])
     """
 
     loss: Any
@@ -41,9 +49,6 @@ def observe(
     model: nn.Module, variables: Any, batch: Any, loss_fn: Callable[[Any, Any], Any]
 ) -> Observation:
     """The loss, its gradients, and the states of all recurrent layers with theirs.
-
-        seen = jax.jit(lambda v, batch: observe(model, v, batch, loss_fn))(variables, batch)
-        gradient_profile(seen.layers["cell"])  # (T+1,)
 
     One forward and one backward pass, to be jitted; with the profile and shares of profiles.py they
     took 1.2 to 1.5 times as long as an ordinary gradient (a fused VanillaCell(100) on two cores of
@@ -60,6 +65,17 @@ def observe(
       ValueError: no "params"; no pair; outputs or a loss that are not real numbers; a loss that is
         no scalar; no recurrent layer, one inside a transformation of the model (nn.remat, nn.scan,
         …), or one whose cell emits anything but its state.
+
+    Example:
+      >>> model = SequenceModel(VanillaCell(4), num_outputs=6)
+      >>> inputs = jax.random.normal(jax.random.key(0), (2, 5, 3))
+      >>> variables = model.init(jax.random.key(1), inputs)
+      >>> def loss_fn(outputs, targets):
+      ...     return jnp.mean((outputs - targets) ** 2)
+      >>> observe = jax.jit(lambda v, batch: diagnostics.observe(model, v, batch, loss_fn))
+      >>> seen = observe(variables, (inputs, jnp.zeros((2, 5, 6))))
+      >>> diagnostics.gradient_profile(seen.layers["cell"]).shape  # (T+1,)
+      (6,)
     """
     inputs, targets = split(batch)
 
@@ -101,6 +117,14 @@ def observe_memory(
 
     Raises:
       ValueError: as in ``observe``.
+
+    Example:
+      >>> model = SequenceModel(VanillaCell(4, activation="identity"), num_outputs=6)
+      >>> inputs = jax.random.normal(jax.random.key(0), (1, 5, 3))
+      >>> variables = model.init(jax.random.key(1), inputs)
+      >>> layers = diagnostics.observe_memory(model, variables, inputs, jax.random.key(2))
+      >>> print(diagnostics.gradient_profile(layers["cell"]).round(3))  # W_hh is orthogonal
+      [1. 1. 1. 1. 1. 1.]
     """
 
     def observed(params: Any, eps: Any) -> tuple[Any, Probe, None]:

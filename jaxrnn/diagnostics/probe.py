@@ -36,6 +36,14 @@ class LayerObservation(struct.PyTreeNode):
       cell: the name of the cell's class; of a wrapped one, LeakyCell(GRUCell).
       activation: phi, by its name, of a VanillaCell and of Flax's cells; None: not known.
       lengths: valid steps of each sequence (B,), of a layer with ``seq_lengths``; None: all T.
+
+    Example:
+      >>> model = SequenceModel(VanillaCell(4, activation="identity"), num_outputs=6)
+      >>> inputs = jax.random.normal(jax.random.key(0), (1, 5, 3))
+      >>> variables = model.init(jax.random.key(1), inputs)
+      >>> layer = diagnostics.observe_memory(model, variables, inputs, jax.random.key(2))["cell"]
+      >>> layer.cell, layer.activation, layer.states.shape  # (T+1, B, N)
+      ('VanillaCell', 'identity', (6, 1, 4))
     """
 
     states: Any

@@ -28,6 +28,12 @@ class Horizon(NamedTuple):
     Attributes:
       horizon: steps back from the end after which it no longer is; T: it is all the way.
       direction: −1 vanished, 1 exploded, 0 neither.
+
+    Example:
+      >>> profile = 10.0 ** jnp.arange(-5, 1)  # falls tenfold at each step back
+      >>> horizon, direction = diagnostics.usable_horizon(profile, factor=50.0)
+      >>> int(horizon), int(direction)
+      (2, -1)
     """
 
     horizon: Int[Array, ""]
@@ -39,6 +45,12 @@ def gradient_profile(layer: LayerObservation) -> Float[Array, " times"]:
 
     Norms from the smallest to the largest number of the dtype come out right, their squares need
     not exist.
+
+    Example:
+      >>> gradients = jnp.array([[[0.3, 0.4]], [[3.0, 4.0]], [[30.0, 40.0]]])  # (T+1, B, N)
+      >>> layer = diagnostics.LayerObservation(gradients, gradients, "VanillaCell", "tanh")
+      >>> print(diagnostics.gradient_profile(layer).round(2))
+      [ 0.5  5.  50. ]
     """
     leaves = [
         leaf.reshape(leaf.shape[0], -1).astype(_wide(leaf))
@@ -58,6 +70,14 @@ def usable_horizon(profile: Float[Array, " times"], factor: float = 100.0) -> Ho
 
     Raises:
       ValueError: factor is not above 1.
+
+    Example:
+      >>> for base in (0.5, 1.0, 2.0):  # per step back
+      ...     horizon, direction = diagnostics.usable_horizon(base ** jnp.arange(9.0, -1.0, -1.0))
+      ...     print(horizon, direction)
+      7 -1
+      9 0
+      7 1
     """
     if not factor > 1:
         raise ValueError(f"factor must be above 1, got {factor}")
@@ -78,6 +98,11 @@ def decay_rate(profile: Float[Array, " times"]) -> Float[Array, ""]:
 
     Negative for vanishing gradients, positive for exploding ones: the logarithm of the factor by
     which a step multiplies. Entries that are 0 or not finite are left out; NaN with less than two.
+
+    Example:
+      >>> profile = jnp.array([1.0, 2.0, 4.0, 8.0])  # halves at each step back
+      >>> print(f"{jnp.exp(diagnostics.decay_rate(profile)):.3f}")
+      0.500
     """
     steps_back = jnp.arange(len(profile), dtype=profile.dtype)[::-1]
     valid = (profile > 0) & jnp.isfinite(profile)
@@ -88,7 +113,16 @@ def decay_rate(profile: Float[Array, " times"]) -> Float[Array, ""]:
 
 
 def valid_steps(layer: LayerObservation) -> Bool[Array, "T B"] | None:
-    """Which of h_1 … h_T are those of a sequence and not of its padding; None: all of them."""
+    """Which of h_1 … h_T are those of a sequence and not of its padding; None: all of them.
+
+    Example:
+      >>> states = jnp.zeros((4, 2, 5))  # (T+1, B, N)
+      >>> lengths = jnp.array([3, 1])
+      >>> layer = diagnostics.LayerObservation(states, states, "VanillaCell", "tanh", lengths)
+      >>> print(diagnostics.valid_steps(layer).T)
+      [[ True  True  True]
+       [ True False False]]
+    """
     if layer.lengths is None:
         return None
     T = len(jax.tree.leaves(layer.states)[-1]) - 1
@@ -111,8 +145,13 @@ def saturated_share(
 
     Raises:
       ValueError: an unknown activation.
+
+    Example:
+      >>> states = jnp.array([[0.0, 0.99], [0.5, -0.98]])
+      >>> float(diagnostics.saturated_share(states))
+      0.5
     """
-    # Counted, for XLA would write out a mean's floating-point ones and zeros.
+    # Counted: XLA would write out a mean's floating-point ones and zeros.
     derivative = activation_of(activation).derivative
     saturated = jnp.count_nonzero(derivative(states) < threshold, axis=-1)
     return jnp.mean(saturated / states.shape[-1], dtype=_wide(states), where=valid)
@@ -125,6 +164,12 @@ def layer_saturation(layer: LayerObservation, threshold: float = SATURATED) -> F
     SimpleCell, GRUCell or MGUCell (a mean of them, in the last two) and tanh(c) of an LSTM, whose
     carry is (c, h); also in the wrappers of jaxrnn/wrappers.py, where a unit that leaks is a mean
     of them over time: tanh of that mean, of an LSTM's c. NaN for any other cell or activation.
+
+    Example:
+      >>> states = jnp.array([[[0.0, 0.0]], [[0.2, 0.99]], [[0.5, -0.98]]])  # h_0, h_1, h_2
+      >>> layer = diagnostics.LayerObservation(states, states, "VanillaCell", "tanh")
+      >>> float(diagnostics.layer_saturation(layer))  # h_0 does not count
+      0.5
     """
     cell, name = cell_types(layer.cell)[-1], layer.activation
     if name not in ACTIVATIONS or not ACTIVATIONS[name].saturates or cell.activated is None:
@@ -139,12 +184,17 @@ def dead_share(
 ) -> Float[Array, ""]:
     """The share of the N units that are the same number at all t ≥ 1 and in all of the batch.
 
-    Such a unit tells nothing of the inputs: a ReLU at zero, a tanh stuck at 1.
+    Such a unit says nothing about the inputs: a ReLU at zero, a tanh stuck at 1.
 
     Args:
       states: h_0 … h_T.
       valid: which of h_1 … h_T count, by the first of their axes; None: all. h_1 of the first
         sequence has to.
+
+    Example:
+      >>> states = jnp.array([[[0.0, 0.0]], [[0.0, 0.3]], [[0.0, 0.1]]])  # (T+1, B, N)
+      >>> float(diagnostics.dead_share(states))
+      0.5
     """
     units = states[1:].reshape(-1, states.shape[-1])
     same = units == units[0]
@@ -155,7 +205,13 @@ def dead_share(
 
 
 def gradient_norms(gradients: Any) -> dict[str, Float[Array, ""]]:
-    """‖∂L/∂p‖ of every leaf, by its path."""
+    """‖∂L/∂p‖ of every leaf, by its path.
+
+    Example:
+      >>> gradients = {"h": {"kernel": jnp.array([[3.0, 4.0]])}, "b": jnp.array([2.0])}
+      >>> {path: float(norm) for path, norm in diagnostics.gradient_norms(gradients).items()}
+      {'b': 2.0, 'h/kernel': 5.0}
+    """
     return {path: _norm(leaf) for path, leaf in named_leaves(gradients)}
 
 
@@ -166,6 +222,11 @@ def update_ratios(updates: Any, params: Any) -> dict[str, Float[Array, ""]]:
 
     Raises:
       ValueError: trees of different structure.
+
+    Example:
+      >>> params, updates = {"w": jnp.array([3.0, 4.0])}, {"w": jnp.array([0.0, 0.5])}
+      >>> print(f"{diagnostics.update_ratios(updates, params)['w']:.2f}")
+      0.10
     """
     sizes, changes = gradient_norms(params), gradient_norms(updates)
     if changes.keys() != sizes.keys():

@@ -174,7 +174,7 @@ def test_padded_sequences_are_judged_from_their_own_ends(rng, lengths):
         return _memory(layer)
 
     found = jax.jit(memory)(variables, inputs)
-    # A product of so many roundings of 6e-8 each, some N wide.
+    # A product of max(lengths) factors, each with a rounding error of 6e-8 times some N.
     np.testing.assert_allclose(
         found[T - max(lengths) :], 0.7 ** np.arange(max(lengths), -1, -1), rtol=1e-4
     )
@@ -194,8 +194,8 @@ def test_the_report_on_padded_sequences(rng):
     ("activation", "inside", "condition"),
     [("tanh", 50.0, "saturated"), ("relu", -1.0, "dead_units")],
 )
-def test_padding_hides_no_illness(rng, activation, inside, condition):
-    lengths = np.array([3, 2, 4, 1])  # of T = 20: most of the batch is padding, and well
+def test_padding_hides_no_fault(rng, activation, inside, condition):
+    lengths = np.array([3, 2, 4, 1])  # of T = 20: most of the batch is padding
 
     class Short(nn.Module):
         @nn.compact

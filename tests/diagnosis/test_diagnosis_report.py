@@ -7,7 +7,11 @@ from jaxrnn.diagnosis import FIRST_AID, REMEDIES, Report, Thresholds
 from jaxrnn.diagnosis.judge_network import find
 from tests.diagnosis.support import evidence
 
-ILL = {"memory": (0.0, 1e-30, math.nan, math.inf, 1.0), "memory_rate": math.nan, "saturated": 0.9}
+FAULTY = {
+    "memory": (0.0, 1e-30, math.nan, math.inf, 1.0),
+    "memory_rate": math.nan,
+    "saturated": 0.9,
+}
 
 
 def report(**changes):
@@ -24,9 +28,9 @@ def test_healthy():
 
 
 def test_each_condition_once_but_each_layer_named():
-    ill = report(**ILL, upper=ILL, early_share=math.nan)
-    assert ill.conditions == ("saturated", "vanishing", "exploding")
-    text = str(ill)
+    faulty = report(**FAULTY, upper=FAULTY, early_share=math.nan)
+    assert faulty.conditions == ("saturated", "vanishing", "exploding")
+    text = str(faulty)
     assert "vanishing (cell)" in text
     assert "vanishing (upper)" in text
     first = FIRST_AID["vanishing"].remedies[0]
@@ -39,7 +43,7 @@ def test_json_has_no_nan(tmp_path):
         raise AssertionError(f"{constant} in a report")
 
     path = tmp_path / "report.json"
-    report(**ILL, early_share=math.nan).save(path)
+    report(**FAULTY, early_share=math.nan).save(path)
     loaded = json.loads(path.read_text(), parse_constant=refuse)
     assert loaded["conditions"] == ["saturated", "vanishing", "exploding"]
     layer = loaded["evidence"]["layers"]["cell"]
@@ -52,7 +56,8 @@ def test_json_has_no_nan(tmp_path):
 
 
 def test_figures(tmp_path):
-    for name, changes in (("ill", {**ILL, "early_share": math.nan}), ("well", {"upper": {}})):
+    faulty = {**FAULTY, "early_share": math.nan}
+    for name, changes in (("faulty", faulty), ("sound", {"upper": {}})):
         path = tmp_path / f"{name}.png"
         report(**changes).figure(path)
         assert path.read_bytes().startswith(b"\x89PNG")

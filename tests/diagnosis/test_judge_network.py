@@ -18,7 +18,7 @@ def found(**changes):
 
 
 @pytest.mark.parametrize(
-    ("condition", "ill", "well"),
+    ("condition", "faulty", "sound"),
     [
         ("vanishing", {"memory": (0.9e-3, 0.1, 1.0)}, {"memory": (1.1e-3, 0.1, 1.0)}),
         ("vanishing", {"memory": (0.0, 0.0, 1.0)}, {"memory": (0.01, 0.0, 1.0)}),
@@ -30,10 +30,10 @@ def found(**changes):
         ("dead_units", {"dead": 0.41}, {"dead": 0.39}),
     ],
 )
-def test_a_layer_at_either_side_of_a_threshold(condition, ill, well):
-    assert found(**ill) == [(condition, "cell")]
-    assert found(**well) == []
-    assert found(upper=ill) == [(condition, "upper")]
+def test_a_layer_at_either_side_of_a_threshold(condition, faulty, sound):
+    assert found(**faulty) == [(condition, "cell")]
+    assert found(**sound) == []
+    assert found(upper=faulty) == [(condition, "upper")]
 
 
 def test_the_whole_model():
@@ -43,10 +43,10 @@ def test_the_whole_model():
     assert found(not_finite="the loss") == [("non_finite", None)]
 
 
-def test_of_states_that_are_not_finite_only_growth_is_told():
-    ill = {"first_not_finite": 3, "saturated": 1.0, "dead": 1.0}
-    assert found(**ill, memory=(0.0, 0.0, 1.0)) == []
-    assert found(**ill, memory=(1e9, NAN, 1.0)) == [("exploding", "cell")]
+def test_of_states_that_are_not_finite_only_growth_is_judged():
+    faulty = {"first_not_finite": 3, "saturated": 1.0, "dead": 1.0}
+    assert found(**faulty, memory=(0.0, 0.0, 1.0)) == []
+    assert found(**faulty, memory=(1e9, NAN, 1.0)) == [("exploding", "cell")]
 
 
 def test_several_hold():
@@ -69,7 +69,7 @@ def test_findings_name_cause_numbers_and_first_aid():
     assert "the first place with NaN or Inf is parameter cell/h/kernel" in one.cause
 
 
-def test_a_cause_of_its_own():
+def test_a_special_cause():
     (one,) = find(evidence(not_finite="targets"), LIMITS)
     assert "targets: the data have it" in one.cause
     assert one.first_aid == ("clean_data",)

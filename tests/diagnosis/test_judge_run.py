@@ -1,4 +1,4 @@
-"""What is read off a run's history: made by hand, and those of the committed figures."""
+"""What a run's history shows: made by hand, and those of the committed figures."""
 
 import json
 import math
@@ -92,14 +92,14 @@ def test_a_run_far_above_the_baseline_is_unstable_and_not_stuck():
     # One that has hardly begun is not unstable, and one on its long way down crawls.
     assert conditions(run([2.6, 2.55, 2.56]), BASELINE) == ["stuck_at_baseline"]
     assert conditions(run(9 - 0.05 * np.arange(30)), BASELINE) == ["crawling"]
-    # A training set learnt by heart is another matter.
+    # A training set that is memorized is no fault of this kind.
     assert conditions(run([0.8, 1.5, 2.5], history={"train_loss": [0.8, 0.2, 0.1]}), BASELINE) == []
 
 
 SPIKE = {"step": [0, 1, 2, 3, 4], "grad_norm": [1.0, 1.0, 5000.0, None, 0.5]}
 
 
-def test_spikes_and_drift_are_told_of_a_healthy_run_too():
+def test_spikes_and_drift_are_reported_of_a_healthy_run_too():
     def remarks(limits=LIMITS, norms=(1.1, None, 55.0)):
         one = run(FALLS, steps=SPIKE, history={"spectral_norm": norms})
         assert conditions(one, BASELINE) == []

@@ -171,13 +171,13 @@ def test_words_and_models_of_one_length(rng):
     assert plan(OfOneLength(per_step=False, outputs=T), x).time is None
 
 
-def test_sequences_that_are_all_alike_are_no_others(rng):
+def test_sequences_that_are_all_the_same_cannot_be_exchanged(rng):
     model = SequenceModel(VanillaCell(5), C)
     x = rng.standard_normal((B, T, D)).astype(np.float32)
     assert plan(model, x).batch == 0
     assert plan(model, np.repeat(x[:1], B, axis=0)) == (T, 1, None, (1,))
     assert plan(model, x[:1]) == (T, 1, None, (1,))
-    # Nor are those whose first half is the same, or the second, such as a copy task's blanks.
+    # The same if only the first half is equal, or the second, such as a copy task's blanks.
     for half in (slice(T // 2), slice(T // 2, None)):
         alike = x.copy()
         alike[:, half] = 1.0

@@ -52,7 +52,7 @@ def test_plain_numbers():
     seen = evidence()
     assert (seen.loss, seen.gradient_norm, seen.early_share) == (2.0, 5.0, 0.5)
     assert seen.not_finite is None
-    # A cell that is run twice has its kernels twice, and none of a cell whose name begins alike.
+    # A cell that is run twice has its kernels twice, and none of a cell with a longer name.
     for path in ("cell", "cell#2"):
         layer = seen.layers[path]
         assert (layer.steps, layer.units, layer.first_not_finite) == (T, N, None)

@@ -52,7 +52,7 @@ def dense_jacobian(cell, variables, carry, inputs):
 
 
 @pytest.mark.parametrize("scale", [0.5, 1.0, 1.7])
-def test_a_scaled_rotation_stretches_all_directions_alike(scale, rng, x64):
+def test_a_scaled_rotation_stretches_all_directions_equally(scale, rng, x64):
     length = 1000  # 0.5^1000 and 1.7^1000 are near the ends of float64, their squares beyond them
     cell, variables = linear(scale * reference.qr(rng.standard_normal((N, N))))
     h_0, inputs = jnp.zeros(N), jnp.zeros((length, D))
@@ -142,7 +142,7 @@ def test_the_exponents_sum_to_the_logarithm_of_the_determinant(rng, x64):
     step = jax.jit(lambda h, x: cell.apply(variables, h, x)[0])
     jacobian = jax.jit(jax.jacfwd(step))
     total = 0.0
-    for x in inputs:  # by steps, for a determinant of the product would be rounding
+    for x in inputs:  # by steps: a determinant of the product would be rounding
         total += np.linalg.slogdet(jacobian(h, x))[1]
         h = step(h, x)
     # N logarithms, each off by some eps times the condition of J_t, as below.

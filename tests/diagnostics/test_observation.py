@@ -200,7 +200,7 @@ def test_memory_is_a_unit_vector_times_the_jacobians_of_each_layer_alone(rng, x6
         for path in seen
         for leaf in jax.tree.leaves(seen[path].state_gradients)
     ]
-    assert len({tuple(v[:3]) for v in flat}) == 3, "every layer and leaf has a direction of its own"
+    assert len({tuple(v[:3]) for v in flat}) == 3, "every layer and leaf has its own direction"
 
 
 def test_memory_is_on_average_the_norm_of_the_jacobian(rng, x64):

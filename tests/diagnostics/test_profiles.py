@@ -185,7 +185,7 @@ def test_padding_is_neither_saturated_nor_dead_nor_alive(rng):
     inside = np.arange(T)[:, None] < lengths  # (T, B)
     h = rng.uniform(-1, 1, (T + 1, B, N)).astype(np.float32)
     h[1:, :, [0, 3]] = 0.5  # dead …
-    h[1:][~inside] = rng.uniform(-1, 1, (np.count_nonzero(~inside), N))  # … but for the padding
+    h[1:][~inside] = rng.uniform(-1, 1, (np.count_nonzero(~inside), N))  # … except the padding
     layer = layer_of(jnp.asarray(h), "SimpleCell").replace(lengths=jnp.asarray(lengths))
     valid = valid_steps(layer)
     np.testing.assert_array_equal(valid, inside)

@@ -57,7 +57,7 @@ def test_jacobians_along_a_sequence(pair, rng):
     h_0, inputs = rng.standard_normal(N), rng.standard_normal((T, D))
     jax_side = model.cell, own, jnp.asarray(h_0), jnp.asarray(inputs)
     torch_side = twin.cell, torch.tensor(h_0), torch.tensor(inputs)
-    # As factors, for the smallest are rounding of the largest; of ReLUs some are zero.
+    # As factors: the smallest are rounding of the largest; of ReLUs some are zero.
     sigma = np.exp(ours.jacobian_singular_values(*jax_side))
     expected = theirs.jacobian_singular_values(*torch_side).exp().detach()
     assert_agree("singular values", sigma, expected, BOUND)

@@ -77,7 +77,7 @@ def command(
       arguments: its options.
       cwd: where it runs.
       blocked: packages that are not installed there.
-      compiles: whether it has to compile all by itself, instead of looking into the tests' cache.
+      compiles: whether it compiles everything itself, without the tests' cache.
     """
     hook = cwd.parent / f"{cwd.name}-hook"
     hook.mkdir(exist_ok=True)

@@ -34,7 +34,7 @@ def test_every_package_is_listed_once():
     assert sorted(names) == sorted(packages)
 
 
-def test_no_other_modules_stand_beside_the_packages():
+def test_no_modules_besides_the_packages():
     modules = {path.name for path in (ROOT / "experiments").glob("*.py")}
     assert modules == {"__init__.py", "catalogue.py"}
 

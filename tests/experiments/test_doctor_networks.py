@@ -42,7 +42,7 @@ def described(value) -> object:
 def built(network: Network) -> object:
     """All that decides what a network is: its model, its numbers, and what changes its parameters.
 
-    The changes are made to numbers of this test's own, for those of init differ by rounding from
+    The changes are made to this test's own numbers, because those of init differ by rounding from
     one machine to another.
     """
     rng = network.rng

@@ -51,7 +51,7 @@ def test_what_was_written_is_read_back(tmp_path):
     assert read(tmp_path / "new/logs/irnn-jax-seq_len=200-seed=1")[500, "loss"] == 0.75
 
 
-def test_a_full_disk_is_said_once_and_training_goes_on(tmp_path, monkeypatch, capsys):
+def test_a_full_disk_is_reported_once_and_training_goes_on(tmp_path, monkeypatch, capsys):
     def full(self, event):
         raise OSError(28, "No space left on device")
 

@@ -32,7 +32,7 @@ sys.meta_path.insert(0, Blocked())
 
 @pytest.fixture(scope="module")
 def copy_of_the_tree(tmp_path_factory):
-    """What is committed or is to be, without .git."""
+    """What is committed or will be, without .git."""
     tree = tmp_path_factory.mktemp("gpu") / "tree"
     listed = subprocess.run(
         ["git", "ls-files", "-co", "--exclude-standard"],

@@ -89,7 +89,7 @@ def test_a_part_that_hangs_and_one_that_crashes_cost_only_themselves(stub, tmp_p
     assert not is_well(runs)
     assert any("raises: failed: exit status 1" in line for line in said)
     (pid,) = (run.final["pid"] for run in runs if run.method == "child")
-    status = Path(f"/proc/{pid}/stat")  # gone, or a zombie that nobody has asked about
+    status = Path(f"/proc/{pid}/stat")  # gone, or a zombie that no process has waited for
     assert not status.exists() or status.read_text().split()[2] == "Z"
 
 

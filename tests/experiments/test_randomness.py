@@ -1,4 +1,4 @@
-"""A generator for each purpose: those that the committed results came from, and no two alike."""
+"""A generator for each purpose: the ones behind the committed results, all different."""
 
 import itertools
 

@@ -195,7 +195,7 @@ def test_a_write_replaces_the_old_file_whole(tmp_path):
 
     write_atomically(path, write)
     assert path.read_text() == "new"
-    assert seen == [(".png", tmp_path, "old")]  # the format is read off the suffix
+    assert seen == [(".png", tmp_path, "old")]  # the suffix decides the format
     assert list(tmp_path.iterdir()) == [path]
 
 

@@ -19,7 +19,7 @@ class Killed:
 
     Attributes:
       kills: so far.
-      while_saving: of which so many left a checkpoint half written.
+      while_saving: how many of them left a checkpoint half written.
     """
 
     def __init__(self, folder: Path, module: str, arguments: list[str]) -> None:

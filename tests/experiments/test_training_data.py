@@ -38,7 +38,7 @@ def test_a_fixed_set_comes_in_another_order():
     second = fixed.steps(0, 4)
     whole = AddingTask(4).sample(np.random.default_rng([7, 0]), 22)
     assert rows(first) | rows(second) <= rows(whole)
-    assert len(rows(first)) == len(rows(second)) == 20  # each once, but for two that wait
+    assert len(rows(first)) == len(rows(second)) == 20  # each once, except two that wait
     assert not np.array_equal(first.inputs, second.inputs)
     assert rows(fixed.known) <= rows(whole)
     assert len(fixed.known.targets) == len(fixed.validation.targets) == 6

@@ -23,7 +23,7 @@ SCHEDULE = Schedule(
 
 
 class Counting(FakeBackend):
-    """Each seed has a state of its own: its number of chunks, and its learning rate."""
+    """Each seed has its own state: its number of chunks, and its learning rate."""
 
     def __init__(self, num_seeds, explodes):
         super().__init__(num_seeds)
@@ -134,7 +134,7 @@ def test_a_chunk_has_exploded_when_most_of_its_losses_have(steps, restarts):
 
 
 def test_one_seed_goes_back_and_the_other_waits_for_it():
-    (healed, never_ill), trainer, progress = run_loop(nan_at(chunk=5, step=1), num_seeds=2)
+    (restarted, undisturbed), trainer, progress = run_loop(nan_at(chunk=5, step=1), num_seeds=2)
     alone = run_loop(nan_at(chunk=5, step=1))[0][0]
     assert [[live.run.seed for live in round] for round in progress] == [
         *[[0, 1]] * 5,
@@ -143,10 +143,10 @@ def test_one_seed_goes_back_and_the_other_waits_for_it():
     ]
     assert trainer.rates == [0.5, 1.0]
     assert trainer.chunks == [6, 6]
-    assert healed.final["restarts"] == 1
-    assert "restarts" not in never_ill.final
-    assert healed.history["epoch"] == never_ill.history["epoch"] == [1, 2]
-    np.testing.assert_array_equal(healed.steps["step"], alone.steps["step"])
+    assert restarted.final["restarts"] == 1
+    assert "restarts" not in undisturbed.final
+    assert restarted.history["epoch"] == undisturbed.history["epoch"] == [1, 2]
+    np.testing.assert_array_equal(restarted.steps["step"], alone.steps["step"])
 
 
 def test_the_test_set_is_measured_once_in_parts_of_equal_weight_a_sequence():

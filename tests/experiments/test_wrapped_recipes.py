@@ -21,7 +21,7 @@ RECIPES = {
 
 
 def stream_batches(rng, D, steps):
-    """Tokens and classes of so many steps, and streams that begin anew."""
+    """Tokens and classes of ``steps`` batches, and which of the streams are fresh."""
     tokens, classes = rng.integers(0, D, (2, steps, STREAMS, 6))
     return StreamBatch(tokens, classes, rng.random((steps, STREAMS)) < 0.2)
 

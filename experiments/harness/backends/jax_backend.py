@@ -39,8 +39,8 @@ def over_seeds(function: Callable) -> Callable:
     """The function of arguments and results that all have a leading axis S.
 
     On a CPU, which has no cores to spare, one seed after the other: 3 times as fast as vmap, whose
-    products of small matrices are slower. vmap would also make batched decompositions, and on
-    several CPU devices those of jaxlib 0.10.2 can wait for each other for ever.
+    products of small matrices are slower. vmap would also make batched decompositions, which in
+    jaxlib 0.10.2 can deadlock on several CPU devices.
     """
     if jax.default_backend() == "cpu":
         return lambda *arguments: jax.lax.map(lambda each: function(*each), arguments)
@@ -187,7 +187,7 @@ class JaxTrainer:
         """Put a seed back into a state."""
 
         def put(path: Any, leaf: jax.Array) -> jax.Array:
-            # A copy, for the next chunk overwrites it.
+            # A copy: the next chunk overwrites it.
             value = jnp.array(state[_name(path)])
             return leaf.at[seed].set(value) if self._several else value
 

@@ -1,6 +1,6 @@
 """Recipes carried out by jaxrnn.numpy_rnn, one seed after the other, in float64.
 
-It knows one initialiser beside the uniform one and the identity, one rate for all weights, and QR.
+It knows one initialiser besides the uniform one and the identity, one rate for all weights, and QR.
 """
 
 from collections.abc import Sequence

@@ -150,7 +150,7 @@ def print_table(
     Args:
       title: above the table.
       runs: what to show; those of one label and backend are seeds of one another.
-      baseline: the loss of the best answer that remembers nothing, if it is to be shown.
+      baseline: the loss of the best answer that remembers nothing, if it should be shown.
       columns: heading → quantity in ``run.final``.
       label: what a run is called.
     """

@@ -35,7 +35,7 @@ REMOVED = "removed"
 
 
 class Damaged(Exception):  # noqa: N818 — as in NotWritten
-    """A checkpoint whose bytes are not those that were written."""
+    """A checkpoint whose bytes differ from what was written."""
 
 
 class Checkpoint(NamedTuple):
@@ -47,7 +47,7 @@ class Checkpoint(NamedTuple):
 
 
 class CheckpointFolder:
-    """The checkpoints in one folder, which nobody else writes to meanwhile.
+    """The checkpoints in one folder, which no other process writes to at the same time.
 
     Args:
       folder: made if it is not there.
@@ -71,7 +71,7 @@ class CheckpointFolder:
             ) from None
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._check(to_resume)  # again, for another run may have ended just now
+            self._check(to_resume)  # again: another run may have ended just now
         except BlockingIOError:
             self.release()
             raise ValueError(f"another run is writing to --checkpoint-dir {folder}") from None
@@ -158,7 +158,7 @@ class CheckpointFolder:
         )
 
     def set_damaged_aside(self, newest_whole: int) -> None:
-        """Give the damaged checkpoints that are newer other names, for their numbers come again."""
+        """Rename the damaged checkpoints that are newer: their numbers will be used again."""
         for number in self.numbers():
             if number > newest_whole:
                 aside = self.folder / f"damaged-{number}"

@@ -27,7 +27,7 @@ class EventFiles:
 
     def __init__(self, folder: Path) -> None:
         try:
-            import tensorboardX  # noqa: F401 — here alone, for it imports torch
+            import tensorboardX  # noqa: F401 — only here, because it imports torch
 
             folder.mkdir(parents=True, exist_ok=True)
         except ImportError as error:
@@ -79,7 +79,7 @@ class EventFiles:
 
     @staticmethod
     def _open(folder: Path) -> Any:
-        # Not its SummaryWriter, whose thread would block for ever where a disk is full.
+        # Not its SummaryWriter, whose thread would block forever where a disk is full.
         from tensorboardX.event_file_writer import EventsWriter
 
         folder.mkdir(exist_ok=True)

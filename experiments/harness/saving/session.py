@@ -177,7 +177,7 @@ class Session:
           NotWritten: the checkpoint could not be saved.
           KeyboardInterrupt: Ctrl-C, or as Terminated SIGTERM, after the checkpoint was saved.
         """
-        number = self._signal  # once, for it may change at any time
+        number = self._signal  # once: it may change at any time
         self._unsaved_steps += num_steps
         if self._unsaved_steps >= self.options.checkpoint_every or number:
             self._save(snapshots)

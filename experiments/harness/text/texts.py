@@ -1,4 +1,4 @@
-"""Texts to learn: generated ones, those that come with Python, Shakespeare's plays, any file.
+"""Texts to learn: generated ones, texts that come with Python, Shakespeare's plays, any file.
 
 What comes with Python or a package differs between versions, so results.json records a hash.
 """

@@ -18,7 +18,7 @@ class Interrupted(Exception):  # noqa: N818 — Ctrl-C is not an error
     """A run that had to end, after what was measured had been put into the runs that this carries.
 
     Attributes:
-      runs: those that have ended, and those that were in training.
+      runs: the finished ones, and the ones in training.
       cause: Terminated for SIGTERM, NotWritten for a checkpoint, something else for Ctrl-C.
     """
 

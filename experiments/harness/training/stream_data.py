@@ -12,12 +12,12 @@ from jaxrnn.text import CharacterTask, StreamBatch
 class StreamData:
     """As TrainingData, for truncated BPTT: every batch goes on where the one before it ended.
 
-    So it does where sequences start short and grow: the carry is handed on, and a gradient reaches
+    The same where sequences start short and grow: the carry is passed on, and a gradient reaches
     further back from then on. An epoch of shorter sequences reads less of the text.
 
     Attributes:
       validation, test: long sequences of the splits, as many as the schedule says.
-      known: as many of the training split: the loss on them shows what was learnt by heart.
+      known: as many of the training split: the loss on them shows what was memorized.
       position: the epoch, from 1, and the character of each stream that it begins with.
     """
 

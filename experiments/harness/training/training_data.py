@@ -20,7 +20,7 @@ class TrainingData:
       test: what the run ends with, or None.
       position: the epoch, from 1, and the generator's state before it drew it, in JSON's types.
       known: as many training sequences as there are validation sequences, where training is on a
-        fixed set: the loss on them, beside the validation loss, shows what was learnt by heart.
+        fixed set: the loss on them, beside the validation loss, shows what was memorized.
     """
 
     def __init__(self, recipe: Recipe, schedule: Schedule, seed: int) -> None:
