@@ -21,6 +21,7 @@ from jaxrnn import SequenceModel, VanillaCell, diagnostics
 from jaxrnn.text import CharacterTask, Text
 
 BATCH, LENGTH, HIDDEN, STEPS = 32, 35, 100, 200
+INPUTS_A_TURN = 20_000  # of the diagnostics: a tenth of a second or more
 # Networks to look inside: the cell, B and T.
 NETWORKS: dict[str, tuple[Callable[[int], nn.RNNCellBase], int, int]] = {
     "vanilla, B 32, T 35": (VanillaCell, 32, 35),
@@ -69,7 +70,7 @@ def diagnosing(cell: nn.RNNCellBase, B: int, T: int) -> dict[str, Chunk]:
         saturation = diagnostics.layer_saturation(layer)
         return seen.gradients, diagnostics.gradient_profile(layer), saturation, dead
 
-    times = max(1, 20_000 // (B * T))
+    times = max(1, INPUTS_A_TURN // (B * T))
     return {
         "gradient": lambda: repeated(gradient, variables, times),
         "diagnosed": lambda: repeated(diagnosed, variables, times),
@@ -77,7 +78,7 @@ def diagnosing(cell: nn.RNNCellBase, B: int, T: int) -> dict[str, Chunk]:
 
 
 def repeated(function: Callable[[Any], Any], variables: Any, times: int) -> object:
-    """So often that a turn takes a tenth of a second or more."""
+    """The last of several results."""
     for _ in range(times):
         result = jax.block_until_ready(function(variables))
     return result

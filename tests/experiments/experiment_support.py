@@ -1,8 +1,11 @@
 """Small experiments, strict reading of what they wrote, and a backend that trains nothing."""
 
 import json
+import multiprocessing
 import os
 import re
+import runpy
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -98,6 +101,64 @@ def command(
             yield process
         finally:
             process.kill()
+
+
+class Forked:
+    """``command`` in a process forked from one that has imported what the commands import.
+
+    That takes longer than all else before a short run. It is a process like any other: signals
+    reach it, and it is killed as every process is. The methods are those of Popen.
+    """
+
+    _context = multiprocessing.get_context("forkserver")
+    _context.set_forkserver_preload(
+        [
+            "experiments.adding_task.command",
+            "experiments.copy_task.command",
+            "experiments.harness.backends.jax_backend",
+            "experiments.harness.backends.torch_backend",
+            "orbax.checkpoint",
+        ]
+    )
+
+    def __init__(self, module: str, *arguments: str, cwd: Path) -> None:
+        self._errors = cwd / f"errors-{module}.txt"
+        words = (module, arguments, cwd, self._errors)
+        self._process = self._context.Process(target=_run_forked, args=words)
+        self._process.start()
+
+    def __enter__(self) -> "Forked":
+        return self
+
+    def __exit__(self, *caught: object) -> None:
+        self._process.kill()
+        self._process.join()
+        self._errors.unlink(missing_ok=True)
+
+    def poll(self) -> int | None:
+        return self._process.exitcode
+
+    def send_signal(self, number: signal.Signals) -> None:
+        if self.poll() is None:
+            os.kill(self._process.pid, number)
+
+    def wait(self, timeout: float) -> int | None:
+        self._process.join(timeout)
+        return self.poll()
+
+    def communicate(self, timeout: float) -> tuple[None, str]:
+        assert self.wait(timeout) is not None, "the command hangs"
+        return None, self._errors.read_text()
+
+    returncode = property(poll)
+
+
+def _run_forked(module: str, arguments: tuple[str, ...], cwd: Path, errors: Path) -> None:
+    os.chdir(cwd)
+    for path, stream in ((os.devnull, 1), (errors, 2)):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), stream)
+    sys.argv = [module, *arguments]
+    runpy.run_module(f"experiments.{module}", run_name="__main__", alter_sys=True)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from experiments.analysis_speed.config import AnalysisSpeedConfig
 @pytest.mark.slow
 def test_ratios_of_both_parts(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(analysis_speed, "STEPS", 2)
+    monkeypatch.setattr(analysis_speed, "INPUTS_A_TURN", 20)
     monkeypatch.setattr(analysis_speed, "available_cores", lambda: [0])  # others test as well
     small = {name: (cell, 2, 3) for name, (cell, _, _) in NETWORKS.items() if "B 32" in name}
     monkeypatch.setattr(analysis_speed, "NETWORKS", small)

@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 import pytest
-from experiment_support import command, load, options, without_timings
+from experiment_support import Forked, command, load, options, without_timings
 
 from experiments.harness.saving.checkpoints import UNFINISHED, verify
 
@@ -31,7 +31,7 @@ class Killed:
     def run(self, kill) -> int | None:
         """Run the command, resumed if it can be; ``kill(process)`` waits for the moment."""
         resume = ["--resume"] if self.number() else []
-        with command(self.module, *self.arguments, *resume, cwd=self.folder) as process:
+        with Forked(self.module, *self.arguments, *resume, cwd=self.folder) as process:
             kill(process)
             process.send_signal(signal.SIGKILL)
             _, errors = process.communicate(timeout=TIMEOUT)
@@ -66,9 +66,9 @@ def assert_same_results(first: Path, second: Path) -> None:
 
 @pytest.mark.slow(minutes=2)
 def test_a_run_killed_twenty_times_ends_bit_for_bit_the_same(tmp_path, rng):
-    """The copy task as `make copy` trains it, but on fewer samples: 60 chunks of 32 steps."""
-    fewer = ["--train-samples", "4000", "--val-samples", "500"]
-    with command("copy_task", *fewer, "--out", "whole", cwd=tmp_path) as process:
+    """The copy task as `make copy` trains it, but smaller: 60 chunks of 20 steps."""
+    fewer = ["--hidden", "48", "--train-samples", "2560", "--val-samples", "500"]
+    with Forked("copy_task", *fewer, "--out", "whole", cwd=tmp_path) as process:
         process.communicate(timeout=TIMEOUT)
         assert process.returncode == 0
     killed = Killed(tmp_path, "copy_task", [*fewer, "--checkpoint-every", "1"])
@@ -124,12 +124,12 @@ def adding(**changes) -> list[str]:
 def test_a_signal_saves_and_the_resumed_run_is_the_same(tmp_path, backend, number, status):
     """Several seeds, a fixed training set, a test set; the folder is ours while the run lives."""
     arguments = adding(backend=backend)
-    with command("adding_task", *arguments, "--out", "whole", cwd=tmp_path) as process:
+    with Forked("adding_task", *arguments, "--out", "whole", cwd=tmp_path) as process:
         process.communicate(timeout=TIMEOUT)
         assert process.returncode == 0
     killed = Killed(tmp_path, "adding_task", arguments)
     late = 7 if backend == "both" else 2  # in the second job, or in the middle of an epoch
-    with command("adding_task", *killed.arguments, cwd=tmp_path) as process:
+    with Forked("adding_task", *killed.arguments, cwd=tmp_path) as process:
         killed.wait(process, lambda: killed.number() >= late)
         second = [*arguments, "--checkpoint-dir", "checkpoints", "--resume"]
         with command("adding_task", *second, "--out", "second", cwd=tmp_path) as other:
@@ -157,7 +157,7 @@ def test_what_resume_refuses_is_one_line(tmp_path):
     before = sorted(tmp_path.rglob("*"))
     for folder, message in (("nowhere", "holds no checkpoint"), ("photos", "holds no checkpoint")):
         words = [*options(), "--out", "new", "--checkpoint-dir", folder, "--resume"]
-        with command("copy_task", *words, cwd=tmp_path) as process:
+        with Forked("copy_task", *words, cwd=tmp_path) as process:
             _, errors = process.communicate(timeout=TIMEOUT)
         assert (process.returncode, errors.count("\n")) == (2, 1)
         assert message in errors
