@@ -3,10 +3,12 @@ from . import convert as convert
 from . import diagnosis as diagnosis
 from . import diagnostics as diagnostics
 from . import initializers as initializers
+from . import losses as losses
 from . import numpy_rnn as numpy_rnn
 from . import optimizers as optimizers
 from . import orthogonal as orthogonal
 from . import tasks as tasks
+from . import text as text
 from . import training as training
 from .cells import VanillaCell as VanillaCell
 from .diagnosis import diagnose as diagnose
@@ -43,11 +45,13 @@ __all__ = [
     "diagnosis",
     "diagnostics",
     "initializers",
+    "losses",
     "numpy_rnn",
     "optimizers",
     "orthogonal",
     "project_recurrent",
     "sample",
     "tasks",
+    "text",
     "training",
 ]

@@ -32,7 +32,7 @@ import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Bool, Float
 
-from jaxrnn.cells import ACTIVATIONS, activation_of
+from jaxrnn.activations import ACTIVATIONS, activation_of
 
 # Of the states of a chunk: what fits into a core's second-level cache. Measured on one with 1 MiB.
 CHUNK_BYTES = 2**20
@@ -59,7 +59,7 @@ def recurrence(
       kernel: W_hhᵀ.
       inputs: a_t, the input projections with b_h added.
       carry: h_0.
-      activation: phi, a name in ``jaxrnn.cells.ACTIVATIONS``.
+      activation: phi, a name in ``jaxrnn.activations.ACTIVATIONS``.
       bias: b of modReLU; None for the others.
       valid: where h_t = phi(z_t); h_t = h_{t-1} elsewhere. Default: everywhere.
 

@@ -222,21 +222,35 @@ def sample(
 ) -> list[int]:
     """Tokens drawn one after the other from softmax(y_t / temperature), each the next input.
 
+    At a temperature of 0 the likeliest is taken.
+
+    Raises:
+      ValueError: an empty prompt, a length or temperature below 0, one that is not finite.
+
     Example:
       >>> weights = numpy_rnn.initial_weights(np.random.default_rng(0), 6, 4, 6)
       >>> weights["b_y"][5] = 50.0  # the likeliest by far
       >>> numpy_rnn.sample(weights, np.random.default_rng(1), length=4, prompt=[0, 2])
       [5, 5, 5, 5]
     """
+    if not len(prompt):
+        raise ValueError("a prompt needs at least one token")
+    if length < 0:
+        raise ValueError(f"length must be 0 or more, got {length}")
+    if not 0 <= temperature < np.inf:
+        raise ValueError(f"temperature must be 0 or more and finite, got {temperature}")
     tokens: list[int] = []
     read, h = np.asarray(prompt), None
     for _ in range(length):
         x = np.eye(weights["W_xh"].shape[1])[read][None]
         y, hidden = forward(weights, x, h, activation)
         h = hidden[:, -1]
-        logits = y[0, -1] / temperature
-        probabilities = np.exp(logits - logits.max())
-        token = int(rng.choice(len(logits), p=probabilities / probabilities.sum()))
+        logits = y[0, -1]
+        if temperature < np.finfo(logits.dtype).tiny:  # by which no logit can be divided
+            token = int(logits.argmax())
+        else:
+            probabilities = np.exp((logits - logits.max()) / temperature)
+            token = int(rng.choice(len(logits), p=probabilities / probabilities.sum()))
         tokens.append(token)
         read = np.array([token])
     return tokens

@@ -89,7 +89,12 @@ def householder(W: Float[Array, "*batch N N"]) -> Float[Array, "*batch N N"]:
 def polar(W: Float[Array, "*batch N N"]) -> Float[Array, "*batch N N"]:
     """The orthogonal polar factor U Vᵀ of W = U Σ Vᵀ: the nearest orthogonal matrix.
 
-    Nearest in every unitarily invariant norm (Fan & Hoffman 1955, Proc. AMS 6).
+    Nearest in every unitarily invariant norm (Fan & Hoffman 1955, Proc. AMS 6). Its derivative in
+    the direction E,
+
+        U Ω Vᵀ          Ω_ij = (M_ij − M_ji) / (σ_i + σ_j), M = Uᵀ E V,
+
+    is finite where W is invertible, at orthogonal W too, where that of the SVD is not.
 
     Example:
       >>> W = jnp.array([[3.0, 1.0], [-4.0, 2.0]])
@@ -97,8 +102,22 @@ def polar(W: Float[Array, "*batch N N"]) -> Float[Array, "*batch N N"]:
       >>> bool(jnp.linalg.norm(to_polar) < jnp.linalg.norm(to_qr))
       True
     """
+    return _polar(W)
+
+
+@jax.custom_jvp
+def _polar(W: Array) -> Array:
     U, _, Vt = jnp.linalg.svd(W, full_matrices=False)
     return _product(U, Vt)
+
+
+@_polar.defjvp
+def _polar_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    (W,), (E,) = primals, tangents
+    U, sigma, Vt = jnp.linalg.svd(W, full_matrices=False)
+    M = _product(_product(U.mT, E), Vt.mT)
+    sums = sigma[..., :, None] + sigma[..., None, :]
+    return _product(U, Vt), _product(_product(U, (M - M.mT) / sums), Vt)
 
 
 def qr_unsigned(W: Float[Array, "*batch N N"]) -> Float[Array, "*batch N N"]:

@@ -18,7 +18,7 @@ from jaxtyping import Array, Float, Int
 
 from jaxrnn import bptt
 from jaxrnn.cells import VanillaCell
-from jaxrnn.sequences import Steps, select, steps_of
+from jaxrnn.sequences import Steps, from_valid, select, steps_of
 from jaxrnn.wrappers import innermost, is_state, state_of
 
 
@@ -162,7 +162,7 @@ def scan(cell: nn.RNNCellBase, steps: Steps, carry: Any) -> tuple[Any, Array, Ar
     def step(cell: nn.RNNCellBase, carry: Any, at: tuple[Array, Array | None]) -> Any:
         nonlocal emits_state
         x, valid = at
-        new, y = cell(carry, x)
+        new, y = cell(from_valid(valid, carry), x)
         emits_state = is_state(cell, y, state_of(new))
         if valid is None:
             return new, y

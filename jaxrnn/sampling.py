@@ -1,14 +1,17 @@
 """Text, or any other tokens, drawn from a network one after the other, each the next input."""
 
+import math
 from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float, Int
 
+from jaxrnn.losses import check_range
 
-@partial(jax.jit, static_argnames=("model", "length"))
+
 def sample(
     model: nn.Module,
     variables: Any,
@@ -25,10 +28,12 @@ def sample(
       key: for the draws; the same one gives the same tokens.
       prompt: tokens read before the first draw, one or more.
       length: how many to draw.
-      temperature: above 0; below 1 the likely tokens are favoured.
+      temperature: below 1 the likely tokens are favoured; at 0 the likeliest is taken.
 
     Raises:
-      ValueError: an empty prompt.
+      ValueError: a model that reads out the last step alone, an empty prompt, tokens that there are
+        not, a length or temperature below 0, a temperature that is not finite. Values are checked
+        outside of jit alone.
 
     Example:
       >>> model = SequenceModel(nn.GRUCell(4), num_outputs=3)
@@ -38,10 +43,29 @@ def sample(
       >>> draws[0].shape, bool(jnp.all(draws[0] == draws[1]))  # so cold that nothing is random
       ((5,), True)
     """
-    if not prompt.size:
-        raise ValueError("a prompt needs at least one token")
+    prompt = jnp.asarray(prompt)
+    if prompt.ndim != 1 or not prompt.size:
+        raise ValueError(f"a prompt needs at least one token, (P,), got shape {prompt.shape}")
+    if getattr(model, "last_only", False):
+        raise ValueError("a model that is sampled from reads out every step, got last_only=True")
+    if not (isinstance(length, int) and length >= 0):
+        raise ValueError(f"length must be a whole number, 0 or more, got {length!r}")
+    check_range("prompt", prompt, _num_tokens(variables))
+    if not isinstance(temperature, jax.core.Tracer) and not 0 <= temperature < math.inf:
+        raise ValueError(f"temperature must be 0 or more and finite, got {temperature}")
+    return _sample(model, variables, key, prompt, length, temperature)
+
+
+def _num_tokens(variables: Any) -> int:
+    return variables["params"]["readout"]["bias"].shape[-1]
+
+
+@partial(jax.jit, static_argnames=("model", "length"))
+def _sample(
+    model: nn.Module, variables: Any, key: jax.Array, prompt: Array, length: int, temperature: Any
+) -> Array:
     apply: Any = partial(model.apply, variables, return_carry=True)
-    num_tokens = variables["params"]["readout"]["bias"].shape[-1]
+    num_tokens = _num_tokens(variables)
 
     def read(tokens: Array, carry: Any) -> tuple[Any, Array]:
         inputs = jax.nn.one_hot(tokens, num_tokens)[None]  # (1, T, D)
@@ -50,7 +74,11 @@ def sample(
 
     def draw(state: Any, key: jax.Array) -> tuple[Any, Array]:
         carry, logits = state
-        token = jax.random.categorical(key, logits / temperature)
+        scale = jnp.asarray(temperature, logits.dtype)
+        is_greedy = scale < jnp.finfo(scale.dtype).tiny  # by which no logit can be divided
+        below_most = logits - jnp.max(logits)  # at most 0, so that no quotient overflows upwards
+        drawn = jax.random.categorical(key, below_most / jnp.where(is_greedy, 1, scale))
+        token = jnp.where(is_greedy, jnp.argmax(logits), drawn)
         return read(token[None], carry), token
 
     _, tokens = jax.lax.scan(draw, read(prompt, None), jax.random.split(key, length))

@@ -101,6 +101,18 @@ def select(valid: Bool[Array, "*B"], new: Any, old: Any) -> Any:
     return jax.tree.map(choose, new, old)
 
 
+def from_valid(valid: Bool[Array, "*B"] | None, carry: Any) -> Any:
+    """The carry where valid, else zeros, from which a step of any cell is finite."""
+    if valid is None:
+        return carry
+
+    def zero(h: Array) -> Array:
+        has_gradient = jnp.issubdtype(h.dtype, jnp.floating)
+        return select(valid, h, jnp.zeros_like(h)) if has_gradient else h
+
+    return jax.tree.map(zero, carry)
+
+
 def _beside(x: Array, target: Array) -> Array:
     """x with trailing axes of one, up to as many as the target has."""
     return x.reshape(*x.shape, *(1,) * (target.ndim - x.ndim))

@@ -60,6 +60,7 @@ class StackedModel(nn.Module):
 
     def __post_init__(self) -> None:
         _check_cells(self.cells)
+        object.__setattr__(self, "cells", tuple(self.cells))  # a list has no hash, as jit needs
         if not 0 <= self.dropout_rate < 1:
             raise ValueError(f"dropout_rate must be in [0, 1), got {self.dropout_rate}")
         super().__post_init__()

@@ -8,9 +8,9 @@ kernels, which cost a singular value decomposition, come at every k-th step.
 
 A step whose loss or gradient is not finite is not applied, and neither is any step after it.
 
-Several devices share every batch: each takes the gradient of its part, and their mean, one
-all-reduce a step, is that of the whole batch. Everything else, the same on all of them, is repeated
-on each.
+Several devices share every batch of a ``BatchMean``: each takes the gradient of its part, and their
+mean, one all-reduce a step, is that of the whole batch. Everything else, the same on all of them,
+is repeated on each.
 """
 
 from collections.abc import Callable
@@ -20,17 +20,17 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from flax import linen as nn
 from flax import struct
 from jax.flatten_util import ravel_pytree
 from jax.sharding import AxisType, Mesh, PartitionSpec
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
 from jaxrnn.diagnostics import recurrent_diagnostics
-from jaxrnn.model import SequenceModel
-
-# (params, batch) → (loss, accuracy), or (params, batch, carry) → (loss, (accuracy, carry)).
-Loss = Callable[..., tuple[Float[Array, ""], Any]]
+from jaxrnn.losses import BatchMean as BatchMean
+from jaxrnn.losses import Loss
+from jaxrnn.losses import classification_loss as classification_loss
+from jaxrnn.losses import regression_loss as regression_loss
+from jaxrnn.losses import stream_loss as stream_loss
 
 # Fewer sequences on a device are not worth an all-reduce. Measured on two CPU cores with N = 100.
 MIN_SEQUENCES_PER_DEVICE = 8
@@ -47,6 +47,7 @@ class TrainState(struct.PyTreeNode):
         ``params`` are those before it.
       carry: what the streams of truncated BPTT pass on to their next batch, (B, ...); None where
         batches have nothing to do with each other.
+      key: from which each step's key for dropout is derived; None: nothing drops.
 
     Example:
       >>> params, optimizer = {"w": jnp.ones(3)}, optax.sgd(0.1)
@@ -60,26 +61,32 @@ class TrainState(struct.PyTreeNode):
     step: Any
     diverged: Any
     carry: Any = None
+    key: Any = None
 
     @classmethod
     def create(
-        cls, params: Any, optimizer: optax.GradientTransformation, carry: Any = None
+        cls,
+        params: Any,
+        optimizer: optax.GradientTransformation,
+        carry: Any = None,
+        key: jax.Array | None = None,
     ) -> "TrainState":
-        """The state before the first step; ``params`` are copied, as a chunk donates its state."""
+        """The state before the first step; all is copied, as a chunk donates its state."""
         # Two copies: some optimizers (DoG, Prodigy) keep the first parameters in their state.
         return cls(
             params=jax.tree.map(jnp.array, params),
             opt_state=optimizer.init(jax.tree.map(jnp.array, params)),
             step=jnp.zeros([], jnp.int32),
             diverged=jnp.zeros([], bool),
-            carry=carry,
+            carry=jax.tree.map(jnp.array, carry),
+            key=jax.tree.map(jnp.array, key),
         )
 
     @classmethod
     def specs(cls, leading_axes: int = 0) -> "TrainState":
         """How devices hold a state: each a part of the carry, and a copy of everything else."""
         whole, part = PartitionSpec(), PartitionSpec(*[None] * leading_axes, "batch")
-        return cls(whole, whole, whole, whole, part)
+        return cls(whole, whole, whole, whole, part, whole)
 
 
 class Measurements(NamedTuple):
@@ -103,99 +110,6 @@ class Measurements(NamedTuple):
     orthogonality_error: Any
 
 
-def classification_loss(model: nn.Module, num_tokens: int) -> Loss:
-    """Mean cross-entropy (nats) and accuracy over all B·T predictions.
-
-    The loss takes (params, (tokens (B, T), classes (B, T))); tokens enter as one-hot vectors of
-    ``num_tokens`` = D features.
-
-    Example:
-      >>> model = SequenceModel(VanillaCell(4), num_outputs=9)
-      >>> shapes = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((2, 5, 9)))
-      >>> params = jax.tree.map(jnp.zeros_like, shapes["params"])
-      >>> loss = training.classification_loss(model, num_tokens=9)
-      >>> value, _ = loss(params, CopyTask(seq_len=2).sample(np.random.default_rng(0), 2))
-      >>> print(f"{value:.3f} {np.log(9):.3f}")
-      2.197 2.197
-    """
-
-    def loss(params: Any, batch: Any) -> tuple[jax.Array, jax.Array]:
-        tokens, classes = batch
-        dtype = jax.tree.leaves(params)[0].dtype
-        logits: Any = model.apply(
-            {"params": params}, jax.nn.one_hot(tokens, num_tokens, dtype=dtype)
-        )
-        return _cross_entropy(logits, classes)
-
-    return loss
-
-
-def _cross_entropy(logits: Array, classes: Any) -> tuple[Array, Array]:
-    losses = optax.softmax_cross_entropy_with_integer_labels(logits, classes)
-    return losses.mean(), (logits.argmax(-1) == classes).mean()
-
-
-def stream_loss(model: SequenceModel, num_tokens: int) -> Loss:
-    """``classification_loss`` for truncated BPTT: each batch goes on where the last one ended.
-
-    The loss takes (params, batch, carry) and gives (loss, (accuracy, carry)), where a batch has
-    tokens and classes (B, T) and, for each stream (B,), whether it is fresh: those begin with the
-    cell's initial carry. No gradient flows from one batch into the one before it (Williams & Peng
-    1990).
-
-    Example:
-      >>> model = SequenceModel(VanillaCell(4), num_outputs=9)
-      >>> params = model.init(jax.random.key(0), jnp.zeros((2, 5, 9)))["params"]
-      >>> task = CharacterTask(Text("abcdefghi" * 20), seq_len=5, streams=2)
-      >>> batch = jax.tree.map(lambda leaf: leaf[0], task.batches(start=0, count=1))
-      >>> loss = training.stream_loss(model, num_tokens=9)
-      >>> value, (accuracy, carry) = loss(params, batch, jnp.zeros((2, 4)))
-      >>> carry.shape  # (B, N), for the next batch
-      (2, 4)
-    """
-
-    def loss(params: Any, batch: Any, carry: Any) -> tuple[jax.Array, Any]:
-        tokens, classes, is_fresh = batch
-        dtype = jax.tree.leaves(params)[0].dtype
-        inputs = jax.nn.one_hot(tokens, num_tokens, dtype=dtype)
-        cell: Any = model.cell
-        initial = cell.initialize_carry(jax.random.key(0), inputs[:, 0].shape)
-
-        def begin(first: Array, h: Array) -> Array:
-            return jnp.where(is_fresh.reshape(-1, *[1] * (h.ndim - 1)), first.astype(h.dtype), h)
-
-        carry = jax.tree.map(begin, initial, carry)
-        variables = {"params": params}
-        applied: Any = model.apply(variables, inputs, initial_carry=carry, return_carry=True)
-        carry, logits = applied
-        value, accuracy = _cross_entropy(logits, classes)
-        return value, (accuracy, carry)
-
-    return loss
-
-
-def regression_loss(model: nn.Module) -> Loss:
-    """Mean squared error of a model with one output, (B, 1), against targets (B,); accuracy NaN.
-
-    Example:
-      >>> model = SequenceModel(VanillaCell(4), num_outputs=1, last_only=True)
-      >>> shapes = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((2, 5, 2)))
-      >>> params = jax.tree.map(jnp.zeros_like, shapes["params"])
-      >>> batch = jax.tree.map(jnp.asarray, AddingTask(5).sample(np.random.default_rng(0), 2))
-      >>> value, _ = training.regression_loss(model)(params, batch)
-      >>> bool(jnp.isclose(value, jnp.mean(batch.targets**2)))
-      True
-    """
-
-    def loss(params: Any, batch: Any) -> tuple[jax.Array, jax.Array]:
-        inputs, targets = batch
-        dtype = jax.tree.leaves(params)[0].dtype
-        outputs: Any = model.apply({"params": params}, inputs.astype(dtype))
-        return jnp.mean((outputs[..., 0] - targets) ** 2), jnp.asarray(jnp.nan)
-
-    return loss
-
-
 def make_train_step(
     loss: Loss, optimizer: optax.GradientTransformation, axis_name: str | None = None
 ) -> Callable[[TrainState, Any], tuple[TrainState, Measurements]]:
@@ -204,10 +118,13 @@ def make_train_step(
     The step measures loss, accuracy and gradient norm; see ``make_train_chunk`` for the rest.
 
     Args:
-      loss: (params, batch) → (loss, accuracy), both means over the batch; of a state with a carry,
-        (params, batch, carry) → (loss, (accuracy, carry)).
+      loss: see ``jaxrnn.losses``; of a state with a carry, one that takes it.
       optimizer: any Optax chain.
-      axis_name: the mesh axis (of shard_map) whose devices each hold an equal part of the batch.
+      axis_name: the mesh axis (of shard_map) whose devices each hold an equal part of the batch,
+        with a loss that is a mean over it.
+
+    Raises:
+      ValueError: at the first call, a loss with dropout and a state without a key.
 
     Example:
       >>> def loss(w, batch):
@@ -220,30 +137,53 @@ def make_train_step(
       (2.0, 4.0)
     """
     grad = jax.value_and_grad(loss, has_aux=True)
+    shared = loss if isinstance(loss, BatchMean) else BatchMean(loss)
     optimizer = optax.with_extra_args_support(optimizer)  # some want to know the loss
 
     def step(state: TrainState, batch: Any) -> tuple[TrainState, Measurements]:
         carry = state.carry
+        options = {"key": _step_key(state, axis_name)} if shared.has_dropout else {}
         if carry is None:
-            measured = grad(state.params, batch)
+            measured = grad(state.params, batch, **options)
         else:
-            (value, (accuracy, carry)), grads = grad(state.params, batch, carry)
+            (value, (accuracy, carry)), grads = grad(state.params, batch, carry, **options)
             measured = (value, accuracy), grads
         if axis_name is not None:
-            # As one vector: devices wait for each other once, not once a leaf.
-            flat, unflatten = ravel_pytree(measured)
-            measured = unflatten(jax.lax.pmean(flat, axis_name))
+            measured = _mean_over_devices(measured, batch, shared.count, axis_name)
         (value, accuracy), grads = measured
         grad_norm = optax.tree.norm(grads)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params, value=value)
         params = optax.apply_updates(state.params, updates)
         diverged = state.diverged | ~jnp.isfinite(value) | ~jnp.isfinite(grad_norm)
         stepped = TrainState(params, opt_state, state.step + 1, diverged, carry)
-        kept = state.replace(diverged=diverged)
+        kept = state.replace(diverged=diverged, key=None)
         new = jax.tree.map(lambda a, b: jnp.where(diverged, a, b), kept, stepped)
-        return new, Measurements(value, accuracy, grad_norm, jnp.nan, jnp.nan)
+        return new.replace(key=state.key), Measurements(
+            value, accuracy, grad_norm, jnp.nan, jnp.nan
+        )
 
     return step
+
+
+def _step_key(state: TrainState, axis_name: str | None) -> jax.Array:
+    """The key of this step, and of this device."""
+    if state.key is None:
+        raise ValueError("a loss with dropout needs TrainState.create(..., key=jax.random.key(0))")
+    key = jax.random.fold_in(state.key, state.step)
+    return key if axis_name is None else jax.random.fold_in(key, jax.lax.axis_index(axis_name))
+
+
+def _mean_over_devices(
+    measured: Any, batch: Any, count: Callable[[Any], Array] | None, axis_name: str
+) -> Any:
+    """The mean of the whole batch, from those of its parts."""
+    # As one vector: devices wait for each other once, not once a leaf.
+    flat, unflatten = ravel_pytree(measured)
+    if count is not None:
+        n = count(batch).astype(flat.dtype)
+        mean = jax.lax.pmean(n, axis_name)
+        flat = flat * jnp.where(mean > 0, n / mean, 1)  # 1 in equal parts, which rounds nothing
+    return unflatten(jax.lax.pmean(flat, axis_name))
 
 
 def make_train_chunk(
@@ -265,9 +205,10 @@ def make_train_chunk(
       track_every: k, spectral norm and orthogonality error at every k-th step, the chunk's last
         always among them.
       devices: how many of JAX's devices share each batch; they have to divide it, and every leaf
-        of it has to be (K, B, ...). None: as many as there are and as leave each of them
-        ``MIN_SEQUENCES_PER_DEVICE`` sequences or more, or one where leaves have other shapes. A
-        state that was put on one device needs devices=1.
+        of it has to be (K, B, ...). The loss has to be a mean over its batch then. None: of a
+        ``BatchMean`` as many as there are and as leave each of them ``MIN_SEQUENCES_PER_DEVICE``
+        sequences or more, or one where leaves have other shapes; of any other loss one, which gives
+        the right gradient whatever it computes. A state that was put on one device needs devices=1.
 
     Raises:
       ValueError: track_every < 1; at the first call, devices that there are not, or that cannot
@@ -308,7 +249,8 @@ def make_train_chunk(
         return jax.lax.scan(tracked_step, state, (jnp.arange(num_steps)[::-1], batches))
 
     def chunk(state: TrainState, batches: Any) -> tuple[TrainState, Measurements]:
-        mesh = batch_mesh(devices, _shared_batch_size(batches, devices))
+        size = _shared_batch_size(batches, devices)
+        mesh = batch_mesh(devices, size if devices or isinstance(loss, BatchMean) else 1)
         if mesh.size == 1:
             return run(None, state, batches)
         whole, shared = PartitionSpec(), PartitionSpec(None, "batch")

@@ -15,7 +15,7 @@ from flax import linen as nn
 
 import jaxrnn
 import torch_ref
-from jaxrnn import cells, recurrent_layer
+from jaxrnn import activations, recurrent_layer
 
 
 def torch_clipping(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,8 +141,8 @@ def ignored_carry(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def swapped_activation(monkeypatch: pytest.MonkeyPatch) -> None:
     """ReLU where tanh was asked for."""
-    wrong = cells.ACTIVATIONS["tanh"]._replace(phi=jax.nn.relu)
-    monkeypatch.setitem(cells.ACTIVATIONS, "tanh", wrong)
+    wrong = activations.ACTIVATIONS["tanh"]._replace(phi=jax.nn.relu)
+    monkeypatch.setitem(activations.ACTIVATIONS, "tanh", wrong)
 
 
 def leaky_slope(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,10 +169,10 @@ def modrelu_bias_not_trained(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def modrelu_bias_of_the_cell_not_trained(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same in the cell, which nn.scan runs."""
-    wrong = cells.ACTIVATIONS["modrelu"]._replace(
-        phi=lambda z, bias: cells.modrelu(z, jax.lax.stop_gradient(bias))
+    wrong = activations.ACTIVATIONS["modrelu"]._replace(
+        phi=lambda z, bias: activations.modrelu(z, jax.lax.stop_gradient(bias))
     )
-    monkeypatch.setitem(cells.ACTIVATIONS, "modrelu", wrong)
+    monkeypatch.setitem(activations.ACTIVATIONS, "modrelu", wrong)
 
 
 def truncated_bptt(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,10 +199,10 @@ def deltas_a_step_early(monkeypatch: pytest.MonkeyPatch) -> None:
     """W_hh's gradient pairs each error with the state it produced, not with the one before."""
 
     def wrong(right, activation, residuals, g):
-        kernel, _, states = residuals
-        _, d_bias, deltas, d_carry = right(activation, residuals, g)
+        kernel, _, states, _ = residuals
+        _, d_bias, deltas, *rest = right(activation, residuals, g)
         d_kernel = jnp.tensordot(states, deltas, axes=((0, 1), (0, 1)))
-        return d_kernel.astype(kernel.dtype), d_bias, deltas, d_carry
+        return d_kernel.astype(kernel.dtype), d_bias, deltas, *rest
 
     plant_backward(monkeypatch, wrong)
 
@@ -211,8 +211,8 @@ def loss_over_wrong_count(monkeypatch: pytest.MonkeyPatch) -> None:
     """The cross-entropy averaged over one prediction less than there are."""
     cross_entropy = torch.nn.functional.cross_entropy
 
-    def over_one_less(logits, classes):
-        return cross_entropy(logits, classes, reduction="sum") / (len(classes) - 1)
+    def over_one_less(logits, classes, **options):
+        return cross_entropy(logits, classes, **options) * len(classes) / (len(classes) - 1)
 
     monkeypatch.setattr(torch.nn.functional, "cross_entropy", over_one_less)
 

@@ -6,8 +6,8 @@ import pytest
 from flax import linen as nn
 
 import jaxrnn
+from jaxrnn.activations import ACTIVATIONS
 from jaxrnn.cell_types import CELL_TYPES, cell_types
-from jaxrnn.cells import ACTIVATIONS
 from jaxrnn.diagnosis import REMEDIES
 from jaxrnn.paths import is_recurrent_kernel, named_leaves
 from tests.numpy_reference import B, D, N

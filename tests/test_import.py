@@ -24,14 +24,15 @@ FORBIDDEN = {
 }
 # Within the library imports point one way: a module may import those before it, never those after.
 ORDER = [
-    "tasks cell_types orthogonal initializers numpy_rnn wrappers",
+    "tasks cell_types activations sequences orthogonal initializers numpy_rnn wrappers",
     "paths cells text",
     "transforms convert optimizers",
     "bptt",
     "recurrent_layer",
     "model",
-    "stacked sampling diagnostics",
-    "training diagnosis",
+    "stacked diagnostics",
+    "losses",
+    "sampling training diagnosis",
 ]
 
 

@@ -235,3 +235,27 @@ def test_the_table_names_every_retraction():
         *(gram_schmidt, modified_gram_schmidt, cholesky),
     ]
     assert {function.__name__: function for function in functions} == RETRACTIONS
+
+
+@pytest.mark.parametrize("scale", [1.0, 2.0, 1e-3])
+def test_the_gradient_of_polar_where_singular_values_coincide(rng, x64, scale):
+    """At W = sQ the derivative by E is (E − Q Eᵀ Q) / 2s, so <G, ·> has (G − Q Gᵀ Q) / 2s."""
+    N = 7
+    G = jnp.asarray(rng.standard_normal((3, N, N)))
+    Q = jnp.asarray(orthogonal_matrices(rng, N, batch=(3,)))
+    gradient = jax.grad(lambda W: jnp.sum(G * orthogonal.polar(W)))(scale * Q)
+    right = (G - Q @ G.mT @ Q) / (2 * scale)
+    # Sums of N² products of size one, divided by s.
+    np.testing.assert_allclose(gradient, right, rtol=0, atol=1e-13 / scale)
+
+
+def test_the_gradient_of_polar_is_that_of_the_svd_elsewhere(rng, x64):
+    W, G = (jnp.asarray(rng.standard_normal((6, 6))) for _ in range(2))
+
+    def by_svd(W):
+        U, _, Vt = jnp.linalg.svd(W, full_matrices=False)
+        return jnp.sum(G * (U @ Vt))
+
+    gradient = jax.grad(lambda W: jnp.sum(G * orthogonal.polar(W)))(W)
+    # Divided by differences of singular values, of which the closest are 0.1 apart.
+    np.testing.assert_allclose(gradient, jax.grad(by_svd)(W), rtol=0, atol=1e-11)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import jaxrnn
-from jaxrnn import cells
+from jaxrnn import activations
 from tests import parity_bugs as bugs
 from tests.parity_checks import (
     ONE_STEP,
@@ -35,7 +35,7 @@ from tests.parity_checks import (
 from tests.parity_support import JaxSide, running_on
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
-ACTIVATIONS = sorted(cells.ACTIVATIONS)
+ACTIVATIONS = sorted(activations.ACTIVATIONS)
 
 
 @pytest.fixture(params=["float64", "float32"])

@@ -8,7 +8,7 @@ import torch
 from flax import linen as nn
 
 import torch_ref
-from jaxrnn import SequenceModel, VanillaCell, sample
+from jaxrnn import SequenceModel, StackedModel, VanillaCell, numpy_rnn, sample
 from jaxrnn.convert import from_weights
 from tests import numpy_reference as reference
 from tests.numpy_reference import C, N
@@ -91,3 +91,57 @@ def test_any_cell(cell):
     tokens = sample(network, variables, jax.random.key(0), prompt, 6, 1e-4)
     inputs = jax.nn.one_hot(jnp.array([[1, 0, *tokens[:-1]]]), C)
     np.testing.assert_array_equal(tokens, network.apply(variables, inputs)[0, 1:].argmax(-1))
+
+
+def draw_in_numpy(weights, prompt, length, temperature=1.0, seed=0):
+    rng = np.random.default_rng(seed)
+    return np.array(numpy_rnn.sample(weights, rng, length, prompt, temperature))
+
+
+EVERYWHERE = pytest.mark.parametrize("draw", [draw, draw_in_torch, draw_in_numpy])
+
+
+@EVERYWHERE
+@pytest.mark.parametrize("temperature", [0.0, 1e-320, 1e-44, 1e-38, 1e-30])
+def test_no_temperature_is_too_cold(rng, draw, temperature):
+    """The likeliest, though logits of 40 and 50 over 1e-38 are both infinite."""
+    zeros = {name: np.zeros_like(array) for name, array in weights_of(rng).items()}
+    b_y = np.full(C, 40.0)
+    b_y[C - 1] = 50.0
+    tokens = draw(zeros | {"b_y": b_y}, [0], 5, temperature)
+    np.testing.assert_array_equal(tokens, np.full(5, C - 1))
+
+
+@EVERYWHERE
+@pytest.mark.parametrize("temperature", [-1.0, np.nan, np.inf])
+def test_bad_temperatures_are_named(rng, draw, temperature):
+    with pytest.raises(ValueError, match="temperature must be 0 or more and finite, got"):
+        draw(weights_of(rng), [0], 5, temperature)
+
+
+@EVERYWHERE
+def test_bad_lengths_and_prompts_are_named(rng, draw):
+    weights = weights_of(rng)
+    with pytest.raises(ValueError, match=r"length must be .*0 or more, got -1"):
+        draw(weights, [0], -1)
+    with pytest.raises(ValueError, match="at least one token"):
+        draw(weights, np.zeros(0, int), 5)
+    assert len(draw(weights, [0], 0)) == 0
+
+
+@pytest.mark.parametrize("draw", [draw, draw_in_torch])
+def test_tokens_that_there_are_not_are_named(rng, draw):
+    for token in (-1, C):
+        with pytest.raises(ValueError, match=rf"prompt must be from 0 to {C - 1}, got .*{token}"):
+            draw(weights_of(rng), [0, token], 5)
+
+
+def test_models_that_are_sampled_from():
+    prompt, key = jnp.array([0]), jax.random.key(0)
+    last = SequenceModel(VanillaCell(N), C, last_only=True)
+    variables = last.init(key, jnp.zeros((1, 1, C)))
+    with pytest.raises(ValueError, match="got last_only=True"):
+        sample(last, variables, key, prompt, 3)
+    stacked = StackedModel([VanillaCell(N), VanillaCell(N)], C)  # a list, which has no hash
+    variables = stacked.init(key, jnp.zeros((1, 1, C)))
+    assert sample(stacked, variables, key, prompt, 3).shape == (3,)

@@ -82,6 +82,8 @@ def test_padding_changes_nothing(name, options, reverse, rng, x64):
     for fill in (np.nan, np.inf, 1e30):
         again = function(variables, padded(x, fill), carry, LENGTHS)
         jax.tree.map(np.testing.assert_array_equal, again, ((loss, others), gradients))
+    if reverse:  # whose order test_recurrent_layer.py and test_model.py check
+        return
     # The right values: each sequence alone, without padding. An empty one keeps its carry.
     alone = [
         function(

@@ -2,9 +2,13 @@
 
 import math
 
+import flax.linen
+import jax.numpy as jnp
+import numpy as np
 import pytest
 import torch
 
+import jaxrnn
 from torch_ref import (
     GRUCell,
     LeakyCell,
@@ -199,3 +203,40 @@ def test_initialisers_are_what_they_say():
     W = initializers.xavier()(generator, (200, 100))
     # Variance 2/300; its standard error is √(2/20,000) of that.
     torch.testing.assert_close(W.var().item(), 2 / 300, rtol=0.05, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours", "flax_cell"),
+    [
+        (torch.nn.RNN, VanillaCell, jaxrnn.VanillaCell),
+        (torch.nn.GRU, GRUCell, flax.linen.GRUCell),
+        (torch.nn.LSTM, LSTMCell, flax.linen.OptimizedLSTMCell),
+    ],
+)
+@pytest.mark.parametrize("stacked", [False, True])
+def test_a_pretrained_cells_two_biases_are_summed(theirs, ours, flax_cell, stacked, rng, x64):
+    """torch.nn's own cells have a b_ih and a b_hh, and neither is zero."""
+
+    def pretrained(size):
+        cell = ours(size, N, dtype=torch.float64)
+        cell.load_state_dict(theirs(size, N).double().state_dict())
+        assert cell.bias_hh_l0.abs().min() > 0
+        return cell
+
+    if stacked:
+        model = StackedModel([pretrained(D), pretrained(N)], C).double()
+        twin = jaxrnn.StackedModel([flax_cell(N), flax_cell(N)], C)
+    else:
+        model = SequenceModel(pretrained(D), C).double()
+        twin = jaxrnn.SequenceModel(flax_cell(N), C)
+    x = rng.standard_normal((2, 6, D))
+    wanted = model(torch.tensor(x)).detach().numpy()
+    weights = to_weights(model)
+    got = twin.apply({"params": jaxrnn.convert.from_weights(weights)}, jnp.asarray(x))
+    np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-14)  # sums of ten products
+    # The other way, what was b_hh does not stay.
+    load_weights(model, weights)
+    again = model(torch.tensor(x)).detach().numpy()
+    np.testing.assert_allclose(again, wanted, rtol=0, atol=1e-14)
+    for name, array in to_weights(model).items():
+        np.testing.assert_array_equal(array, weights[name])

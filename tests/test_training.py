@@ -1,4 +1,4 @@
-"""Losses against NumPy, and chunks of steps against the same steps taken one by one."""
+"""Chunks of steps against the same steps taken one by one."""
 
 import jax
 import jax.numpy as jnp
@@ -10,12 +10,12 @@ from jaxrnn import SequenceModel, VanillaCell, project_recurrent
 from jaxrnn.convert import from_weights
 from jaxrnn.tasks import Batch
 from jaxrnn.training import (
+    BatchMean,
     TrainState,
     batch_mesh,
     classification_loss,
     make_train_chunk,
     make_train_step,
-    regression_loss,
 )
 from tests import numpy_reference as reference
 from tests.numpy_reference import B, C, D, K, N, S, T
@@ -46,35 +46,6 @@ def random_batches(rng, *leading):
 
 def item(tree, index):
     return jax.tree.map(lambda leaf: leaf[index], tree)
-
-
-def test_classification_loss_is_mean_cross_entropy_and_accuracy(rng, x64):
-    weights, (tokens, classes) = reference.random_weights(rng), random_batches(rng)
-    value, accuracy = jax.jit(LOSS)(from_weights(weights), (tokens, classes))
-    logits = reference.outputs(weights, reference.hidden_states(weights, np.eye(D)[tokens]))
-    probabilities = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
-    of_the_class = np.take_along_axis(probabilities, np.asarray(classes)[..., None], axis=-1)
-    np.testing.assert_allclose(value, -np.log(of_the_class).mean(), **FLOAT64)
-    right = (logits.argmax(axis=-1) == classes).mean()
-    assert 0 < right < 1
-    np.testing.assert_allclose(accuracy, right, rtol=1e-6)  # a mean in float32
-
-
-def test_regression_loss_is_mean_squared_error_without_accuracy(rng, x64):
-    weights = reference.random_weights(rng)
-    inputs, targets = rng.standard_normal((B, T, D)).astype(np.float32), rng.standard_normal(B)
-    loss = jax.jit(regression_loss(make_model(last_only=True)))
-    value, accuracy = loss(from_weights(weights), (inputs, targets))
-    last = reference.hidden_states(weights, inputs.astype(np.float64))[:, -1]
-    errors = reference.outputs(weights, last)[:, 0] - targets
-    np.testing.assert_allclose(value, (errors**2).mean(), **FLOAT64)
-    assert np.isnan(accuracy)
-
-    # A model in a lower precision than its data computes in its own. A few eps of float32.
-    params = jax.tree.map(jnp.float32, from_weights(weights))
-    loss = jax.jit(regression_loss(make_model(jnp.float32, last_only=True)))
-    again, _ = loss(params, (inputs.astype(np.float64), targets))
-    np.testing.assert_allclose(again, value, rtol=1e-5)
 
 
 @jax.jit
@@ -295,15 +266,17 @@ def test_the_devices_share_the_batch(rng):
 
     params = {"cell": {"h": {"kernel": jnp.eye(N)}}}
     state = TrainState.create(params, optax.sgd(0.1))
-    for size, devices, expected in (
-        (16, None, 8),  # two devices
-        (14, None, 14),  # too few sequences for two
-        (17, None, 17),  # not divisible
-        (14, 2, 7),
-        (16, 1, 16),
+    mean = BatchMean(loss)
+    for each, size, devices, expected in (
+        (mean, 16, None, 8),  # two devices
+        (mean, 14, None, 14),  # too few sequences for two
+        (mean, 17, None, 17),  # not divisible
+        (loss, 16, None, 16),  # not known to be a mean
+        (loss, 14, 2, 7),
+        (mean, 16, 1, 16),
     ):
         seen.clear()
-        chunk = make_train_chunk(loss, optax.sgd(0.1), devices=devices)
+        chunk = make_train_chunk(each, optax.sgd(0.1), devices=devices)
         shape = (K, size, T)
         jax.jit(chunk)(state, Batch(jnp.zeros(shape), jnp.zeros(shape)))
         assert set(seen) == {(expected, T)}

@@ -2,6 +2,8 @@
 
     W_xh (N, D)   W_hh (N, N)   b_h (N,)   W_hy (C, N)   b_y (C,)   and b_modrelu (N,) for modReLU
 
+torch.nn's two biases b_ih and b_hh of a gate enter as their sum, which is what the cell computes.
+
 Gated cells have one of each for every gate, whose letters are those of torch_ref.cells: W_xr, W_hr,
 b_r, ...; a GRU also b_hn. Wrapped cells have those of the cell inside; the last N columns of W_x…
 in a SkipCell, (N, D + N), are for h_{t-k}. In a StackedModel the names of layer 0 begin with "0/".
@@ -40,9 +42,8 @@ def places_of(model: SequenceModel | StackedModel) -> dict[str, tuple[Tensor, sl
 
 def _places_in(cell: Any) -> dict[str, tuple[Tensor, slice]]:
     cell, places = innermost(cell), {}
-    N = cell.hidden_size
     for index, gate in enumerate(cell.gates):
-        rows = slice(index * N, (index + 1) * N)
+        rows = _rows(cell, index)
         x, h = (gate, gate) if len(cell.gates) > 1 else ("h", "h")
         places[f"W_x{x}"] = (cell.weight_ih_l0, rows)
         places[f"W_h{h}"] = (cell.weight_hh_l0, rows)
@@ -54,6 +55,26 @@ def _places_in(cell: Any) -> dict[str, tuple[Tensor, slice]]:
     return places
 
 
+def _second_biases(model: SequenceModel | StackedModel) -> dict[str, tuple[Tensor, slice]]:
+    """Where torch keeps another bias that is added to the array, which cells here hold at zero."""
+    cells = (
+        {"": model.cell}
+        if isinstance(model, SequenceModel)
+        else {f"{layer}/": cell for layer, cell in enumerate(model.cells)}
+    )
+    return {
+        f"{prefix}b_{gate if len(cell.gates) > 1 else 'h'}": (cell.bias_hh_l0, _rows(cell, index))
+        for prefix, cell in ((prefix, innermost(outer)) for prefix, outer in cells.items())
+        for index, gate in enumerate(cell.gates)
+        if gate not in cell.gates_with_two_biases
+    }
+
+
+def _rows(cell: Any, gate: int) -> slice:
+    """Of a matrix that holds all gates of a cell, the rows of one."""
+    return slice(gate * cell.hidden_size, (gate + 1) * cell.hidden_size)
+
+
 def to_weights(model: SequenceModel | StackedModel) -> Weights:
     """Copies of the arrays of a ``SequenceModel`` or ``StackedModel``.
 
@@ -62,7 +83,10 @@ def to_weights(model: SequenceModel | StackedModel) -> Weights:
       >>> {name: array.shape for name, array in weights.items()}
       {'W_hy': (6, 4), 'b_y': (6,), 'W_xh': (4, 3), 'W_hh': (4, 4), 'b_h': (4,)}
     """
-    return {name: _array(param[rows]) for name, (param, rows) in places_of(model).items()}
+    weights = {name: _array(param[rows]) for name, (param, rows) in places_of(model).items()}
+    for name, (bias, rows) in _second_biases(model).items():
+        weights[name] += _array(bias[rows])
+    return weights
 
 
 def to_gradients(model: SequenceModel | StackedModel) -> Weights:
@@ -107,3 +131,5 @@ def load_weights(model: SequenceModel | StackedModel, weights: Weights) -> None:
             if shape != array.shape:
                 raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
             param[rows] = torch.tensor(array)
+        for bias, rows in _second_biases(model).values():
+            bias[rows] = 0

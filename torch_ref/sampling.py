@@ -1,5 +1,7 @@
 """Text, or any other tokens, drawn from a network one after the other, each the next input."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -21,10 +23,11 @@ def sample(
       generator: for the draws.
       prompt: (P,) tokens read before the first draw, one or more.
       length: how many to draw.
-      temperature: above 0; below 1 the likely tokens are favoured.
+      temperature: below 1 the likely tokens are favoured; at 0 the likeliest is taken.
 
     Raises:
-      ValueError: an empty prompt.
+      ValueError: an empty prompt, tokens that there are not, a length or temperature below 0, a
+        temperature that is not finite.
 
     Example:
       >>> model = SequenceModel(GRUCell(3, 4), num_outputs=3)
@@ -35,11 +38,21 @@ def sample(
     if not len(prompt):
         raise ValueError("a prompt needs at least one token")
     num_tokens = model.readout.out_features
+    if not 0 <= prompt.min() <= prompt.max() < num_tokens:
+        raise ValueError(f"prompt must be from 0 to {num_tokens - 1}, got {prompt.tolist()}")
+    if length < 0:
+        raise ValueError(f"length must be 0 or more, got {length}")
+    if not 0 <= temperature < math.inf:
+        raise ValueError(f"temperature must be 0 or more and finite, got {temperature}")
     tokens, carry, drawn = prompt.long(), None, []
     for _ in range(length):
         inputs = nn.functional.one_hot(tokens, num_tokens).to(model.readout.weight.dtype)
         carry, logits = model(inputs[None], carry, return_carry=True)
-        probabilities = torch.softmax(logits[0, -1] / temperature, dim=-1)
-        tokens = torch.multinomial(probabilities, 1, generator=generator)
+        below_most = logits[0, -1] - logits[0, -1].max()  # at most 0, so that no quotient overflows
+        if temperature < torch.finfo(logits.dtype).tiny:  # by which nothing can be divided
+            tokens = below_most.argmax().reshape(1)
+        else:
+            probabilities = torch.softmax(below_most / temperature, dim=-1)
+            tokens = torch.multinomial(probabilities, 1, generator=generator)
         drawn.append(tokens)
-    return torch.cat(drawn)
+    return torch.cat(drawn) if drawn else prompt.new_empty(0)

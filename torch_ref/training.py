@@ -28,6 +28,8 @@ from torch_ref.transforms import project_recurrent
 # (model, batch) → (loss, accuracy), or (model, batch, carry) → (loss, (accuracy, carry)).
 Loss = Callable[..., tuple[Tensor, Any]]
 
+IGNORED = -100  # the class of a prediction that does not count, as torch.nn has it
+
 
 @dataclass
 class TrainState:
@@ -94,6 +96,8 @@ class Measurements(NamedTuple):
 def classification_loss(num_tokens: int) -> Loss:
     """Mean cross-entropy (nats) and accuracy over all B·T predictions of one-hot tokens.
 
+    Predictions of class −100 do not count.
+
     Example:
       >>> model = SequenceModel(VanillaCell(9, 4), num_outputs=9)
       >>> for param in model.parameters():
@@ -106,8 +110,7 @@ def classification_loss(num_tokens: int) -> Loss:
 
     def loss(model: nn.Module, batch: Any) -> tuple[Tensor, Tensor]:
         tokens, classes = batch
-        weight = next(model.parameters())
-        inputs = nn.functional.one_hot(tokens.long(), num_tokens).to(weight.dtype)
+        inputs = _one_hot(tokens, num_tokens).to(next(model.parameters()).dtype)
         logits = model(inputs)
         return _cross_entropy(logits, classes.long())
 
@@ -137,8 +140,7 @@ def stream_loss(num_tokens: int) -> Loss:
             return h.masked_fill(is_fresh.reshape(-1, *[1] * (h.ndim - 1)), 0)
 
         carry = map_carry(begin, carry)
-        weight = next(model.parameters())
-        inputs = nn.functional.one_hot(tokens.long(), num_tokens).to(weight.dtype)
+        inputs = _one_hot(tokens, num_tokens).to(next(model.parameters()).dtype)
         carry, logits = model(inputs, carry, return_carry=True)
         value, accuracy = _cross_entropy(logits, classes.long())
         return value, (accuracy, map_carry(Tensor.detach, carry))
@@ -146,13 +148,38 @@ def stream_loss(num_tokens: int) -> Loss:
     return loss
 
 
+def _one_hot(tokens: Tensor, num_tokens: int) -> Tensor:
+    _check_range("tokens", tokens, num_tokens)
+    return nn.functional.one_hot(tokens.long(), num_tokens)
+
+
+def _check_range(name: str, values: Tensor, most: int, ignored: int | None = None) -> None:
+    """ValueError for values outside 0 … most − 1; a GPU would have to be waited for."""
+    if values.is_cuda:
+        return
+    wrong = values[(values < 0) | (values >= most)]
+    wrong = wrong if ignored is None else wrong[wrong != ignored]
+    if len(wrong):
+        besides = "" if ignored is None else f", or {ignored} to ignore one"
+        raise ValueError(f"{name} must be from 0 to {most - 1}{besides}, got {wrong[0].item()}")
+
+
 def _cross_entropy(logits: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
-    value = nn.functional.cross_entropy(logits.flatten(0, -2), classes.flatten())
-    return value, (logits.detach().argmax(-1) == classes).float().mean()
+    _check_range("classes", classes, logits.shape[-1], IGNORED)
+    value = nn.functional.cross_entropy(
+        logits.flatten(0, -2), classes.flatten(), ignore_index=IGNORED, reduction="sum"
+    )
+    n = (classes != IGNORED).sum().clamp(min=1)
+    return value / n, (logits.detach().argmax(-1) == classes).sum() / n
 
 
 def regression_loss() -> Loss:
-    """Mean squared error of a model with one output, (B, 1), against targets (B,); accuracy NaN.
+    """Mean squared error against targets of the outputs' shape; accuracy NaN.
+
+    Where the model has one output, targets may lack its axis: (B,) beside (B, 1).
+
+    Raises:
+      ValueError: targets of another shape, which would be broadcast.
 
     Example:
       >>> model = SequenceModel(VanillaCell(2, 4), num_outputs=1, last_only=True)
@@ -166,8 +193,14 @@ def regression_loss() -> Loss:
         inputs, targets = batch
         weight = next(model.parameters())
         outputs = model(inputs.to(weight.dtype))
-        value = torch.mean((outputs[..., 0] - targets.to(weight.dtype)) ** 2)
-        return value, torch.tensor(torch.nan)
+        if targets.ndim == outputs.ndim - 1 and outputs.shape[-1] == 1:
+            outputs = outputs[..., 0]
+        if targets.shape != outputs.shape:
+            raise ValueError(
+                f"targets must have the shape of the outputs, {tuple(outputs.shape)}, "
+                f"got {tuple(targets.shape)}"
+            )
+        return torch.mean((outputs - targets.to(weight.dtype)) ** 2), torch.tensor(torch.nan)
 
     return loss
 

@@ -21,8 +21,8 @@ without vanishing, where what it keeps is not read.
 
 from typing import Any
 
+from jaxrnn.activations import ACTIVATIONS
 from jaxrnn.cell_types import cell_types
-from jaxrnn.cells import ACTIVATIONS
 from jaxrnn.diagnosis.findings import Finding, finding
 from jaxrnn.diagnosis.first_aid import BAD_DATA, LARGE_INPUTS, REMEDIES, TRUNCATED
 from jaxrnn.diagnosis.measure_network import Evidence, LayerEvidence

@@ -63,9 +63,11 @@ def orthogonality_error(W: Float[Array, "*batch N N"]) -> Float[Array, "*batch"]
     N = W.shape[-1]
     W = _at_least_float32(W)
     gram = jnp.matmul(W.mT, W, precision="highest")
-    return jnp.linalg.norm(gram - jnp.eye(N, dtype=W.dtype), axis=(-2, -1)) / jnp.sqrt(
-        jnp.asarray(N, W.dtype)
-    )
+    square = jnp.sum((gram - jnp.eye(N, dtype=W.dtype)) ** 2, axis=(-2, -1))
+    # The derivative of a root at 0 is infinite, and 0 · ∞ is NaN; that of a distance at 0 is 0.
+    is_zero = square == 0
+    distance = jnp.where(is_zero, 0, jnp.sqrt(jnp.where(is_zero, 1, square)))
+    return distance / jnp.sqrt(jnp.asarray(N, W.dtype))
 
 
 def recurrent_diagnostics(params: Any) -> tuple[Float[Array, ""], Float[Array, ""]]:

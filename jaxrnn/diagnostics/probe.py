@@ -23,7 +23,7 @@ from jaxtyping import Array
 from jaxrnn.cells import VanillaCell
 from jaxrnn.diagnostics.observed_bptt import observed_recurrence
 from jaxrnn.recurrent_layer import RecurrentLayer, weights_for
-from jaxrnn.sequences import Steps, select, steps_of
+from jaxrnn.sequences import Steps, from_valid, select, steps_of
 from jaxrnn.wrappers import WrappedCell, class_of, innermost, is_state, state_of
 
 
@@ -186,7 +186,7 @@ def _run_scan(rnn: nn.RNN, carry: Any, steps: Steps, eps: Any) -> tuple[Any, Any
 
     def step(cell: nn.RNNCellBase, carry: Any, at: tuple[Any, ...]) -> tuple[Any, Any]:
         x_t, valid, eps_t = at
-        h, y = cell(carry, x_t)
+        h, y = cell(from_valid(valid, carry), x_t)
         if valid is None:
             moved = jax.tree.map(_plus, h, eps_t)
         else:

@@ -13,8 +13,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from jaxrnn.activations import ACTIVATIONS, activation_of
 from jaxrnn.cell_types import cell_types
-from jaxrnn.cells import ACTIVATIONS, activation_of
 from jaxrnn.diagnostics.probe import LayerObservation
 from jaxrnn.paths import named_leaves
 
@@ -141,7 +141,7 @@ def saturated_share(
       states: h.
       threshold: of phi'.
       valid: which steps count; None: all.
-      activation: phi, a name in ``jaxrnn.cells.ACTIVATIONS``.
+      activation: phi, a name in ``jaxrnn.activations.ACTIVATIONS``.
 
     Raises:
       ValueError: an unknown activation.

@@ -1,5 +1,6 @@
 """Spectral norm, spectral radius and orthogonality error against NumPy."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -101,3 +102,17 @@ def test_spectral_radius_in_hard_cases(rng, x64):
     assert spectral_radius(jnp.diag(jnp.ones(3), 1)) == 0
     assert spectral_radius(jnp.zeros((3, 3))) == 0
     assert spectral_radius(jnp.full((1, 1), -3.0)) == pytest.approx(3, rel=1e-15)
+
+
+def test_the_gradient_of_the_orthogonality_error(rng, x64):
+    N = 6
+    for Q in (jnp.eye(N), -jnp.eye(N)[::-1]):  # orthogonal to the last bit
+        np.testing.assert_array_equal(jax.grad(orthogonality_error)(Q), np.zeros((N, N)))
+    W = jnp.asarray(rng.standard_normal((N, N)))
+
+    def defined(W):
+        return jnp.linalg.norm(W.T @ W - jnp.eye(N)) / N**0.5
+
+    gradient = jax.grad(orthogonality_error)(W)
+    np.testing.assert_allclose(gradient, jax.grad(defined)(W), rtol=1e-13, atol=1e-14)
+    assert np.isnan(orthogonality_error(W.at[0, 0].set(jnp.nan)))

@@ -9,7 +9,7 @@ import torch
 import jaxrnn
 import torch_ref
 from jaxrnn import diagnostics as ours
-from jaxrnn.cells import ACTIVATIONS
+from jaxrnn.activations import ACTIVATIONS
 from tests import numpy_reference as reference
 from tests.numpy_reference import B, C, D, N, T
 from tests.parity_support import assert_agree

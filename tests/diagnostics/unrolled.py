@@ -10,7 +10,7 @@ import numpy as np
 from flax import linen as nn
 
 from jaxrnn import LeakyCell, SequenceModel, SkipCell, VanillaCell
-from jaxrnn.cells import ACTIVATIONS
+from jaxrnn.activations import ACTIVATIONS
 from tests.numpy_reference import B, C, D, N, T
 
 LENGTHS = np.array([4, 2, 5])  # of B sequences of T steps

@@ -236,5 +236,7 @@ def sample(
     """Tokens that continue a prompt, ``length`` of them, drawn one by one."""
     variables = {"params": jaxrnn.convert.from_weights(weights)}
     key = jax.random.key(seed)
-    drawn = jaxrnn.sample(build_model(recipe), variables, key, prompt, length, temperature)
+    drawn = jaxrnn.sample(
+        build_model(recipe), variables, key, jnp.asarray(prompt), length, temperature
+    )
     return np.asarray(drawn)

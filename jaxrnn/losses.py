@@ -1,0 +1,210 @@
+"""Losses to train by: what to lower, and what to report beside it.
+
+    loss(params, batch) → (value, accuracy)
+    loss(params, batch, carry) → (value, (accuracy, carry))          of streams, truncated BPTT
+
+Any such function trains on one device. That devices may share its batches, ``BatchMean`` says.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import linen as nn
+from jaxtyping import Array, Float
+
+from jaxrnn.model import SequenceModel
+from jaxrnn.stacked import StackedModel
+
+# (params, batch) → (loss, accuracy), or (params, batch, carry) → (loss, (accuracy, carry)).
+Loss = Callable[..., tuple[Float[Array, ""], Any]]
+
+IGNORED = -100  # the class of a prediction that does not count, as in PyTorch
+
+
+@dataclass(frozen=True)
+class BatchMean:
+    """A loss that is a mean over its batch, of which devices can each take a part.
+
+        L = Σ_d n_d L_d / Σ_d n_d
+
+    with n_d terms in the mean L_d of device d. It is called like the loss itself.
+
+    Attributes:
+      loss: (params, batch) → (mean, mean accuracy), or of streams.
+      count: batch → n, a number of terms that may differ from part to part (a mask, weights of
+        classes); None: the same in equal parts.
+      has_dropout: whether ``loss`` takes a ``key=`` to drop by, one a step.
+
+    Example:
+      >>> def masked(params, batch):
+      ...     x, y, mask = batch
+      ...     return jnp.sum(mask * (params * x - y) ** 2) / jnp.sum(mask), jnp.nan
+      >>> loss = training.BatchMean(masked, count=lambda batch: jnp.sum(batch[2]))
+      >>> value, _ = loss(2.0, (jnp.ones(3), jnp.zeros(3), jnp.array([1, 1, 0])))
+      >>> float(value)
+      4.0
+    """
+
+    loss: Loss
+    count: Callable[[Any], Array] | None = None
+    has_dropout: bool = False
+
+    def __call__(self, *arguments: Any, **options: Any) -> tuple[Float[Array, ""], Any]:
+        """The loss."""
+        return self.loss(*arguments, **options)
+
+
+def classification_loss(model: nn.Module, num_tokens: int) -> BatchMean:
+    """Mean cross-entropy (nats) and accuracy over all B·T predictions.
+
+    The loss takes (params, (tokens (B, T), classes (B, T))); tokens enter as one-hot vectors of
+    ``num_tokens`` = D features. Predictions of class −100 do not count. With ``key=``, which
+    training gives it, the layers of a ``StackedModel`` drop.
+
+    Raises:
+      ValueError: tokens or classes that there are not. Under jit, where their values are not known,
+        the loss is NaN instead.
+
+    Example:
+      >>> model = SequenceModel(VanillaCell(4), num_outputs=9)
+      >>> shapes = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((2, 5, 9)))
+      >>> params = jax.tree.map(jnp.zeros_like, shapes["params"])
+      >>> loss = training.classification_loss(model, num_tokens=9)
+      >>> value, _ = loss(params, CopyTask(seq_len=2).sample(np.random.default_rng(0), 2))
+      >>> print(f"{value:.3f} {np.log(9):.3f}")
+      2.197 2.197
+    """
+
+    drops = isinstance(model, StackedModel) and model.dropout_rate > 0
+
+    def loss(params: Any, batch: Any, key: Any = None) -> tuple[jax.Array, jax.Array]:
+        tokens, classes = batch
+        logits: Any = model.apply(
+            {"params": params}, _one_hot(tokens, num_tokens, params), **_dropping(key)
+        )
+        return _cross_entropy(logits, classes)
+
+    return BatchMean(loss, lambda batch: jnp.sum(batch[1] != IGNORED), drops)
+
+
+def stream_loss(model: SequenceModel, num_tokens: int) -> BatchMean:
+    """``classification_loss`` for truncated BPTT: each batch goes on where the last one ended.
+
+    The loss takes (params, batch, carry) and gives (loss, (accuracy, carry)), where a batch has
+    tokens and classes (B, T) and, for each stream (B,), whether it is fresh: those begin with the
+    cell's initial carry. No gradient flows from one batch into the one before it (Williams & Peng
+    1990).
+
+    Example:
+      >>> model = SequenceModel(VanillaCell(4), num_outputs=9)
+      >>> params = model.init(jax.random.key(0), jnp.zeros((2, 5, 9)))["params"]
+      >>> task = CharacterTask(Text("abcdefghi" * 20), seq_len=5, streams=2)
+      >>> batch = jax.tree.map(lambda leaf: leaf[0], task.batches(start=0, count=1))
+      >>> loss = training.stream_loss(model, num_tokens=9)
+      >>> value, (accuracy, carry) = loss(params, batch, jnp.zeros((2, 4)))
+      >>> carry.shape  # (B, N), for the next batch
+      (2, 4)
+    """
+
+    def loss(params: Any, batch: Any, carry: Any) -> tuple[jax.Array, Any]:
+        tokens, classes, is_fresh = batch
+        inputs = _one_hot(tokens, num_tokens, params)
+        cell: Any = model.cell
+        initial = cell.initialize_carry(jax.random.key(0), inputs[:, 0].shape)
+
+        def begin(first: Array, h: Array) -> Array:
+            return jnp.where(is_fresh.reshape(-1, *[1] * (h.ndim - 1)), first.astype(h.dtype), h)
+
+        carry = jax.tree.map(begin, initial, carry)
+        variables = {"params": params}
+        applied: Any = model.apply(variables, inputs, initial_carry=carry, return_carry=True)
+        carry, logits = applied
+        value, accuracy = _cross_entropy(logits, classes)
+        return value, (accuracy, carry)
+
+    return BatchMean(loss, lambda batch: jnp.sum(batch[1] != IGNORED))
+
+
+def regression_loss(model: nn.Module) -> BatchMean:
+    """Mean squared error against targets of the outputs' shape; accuracy NaN.
+
+    Where the model has one output, targets may lack its axis: (B,) beside (B, 1).
+
+    Raises:
+      ValueError: targets of another shape, which would be broadcast.
+
+    Example:
+      >>> model = SequenceModel(VanillaCell(4), num_outputs=1, last_only=True)
+      >>> shapes = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((2, 5, 2)))
+      >>> params = jax.tree.map(jnp.zeros_like, shapes["params"])
+      >>> batch = jax.tree.map(jnp.asarray, AddingTask(5).sample(np.random.default_rng(0), 2))
+      >>> value, _ = training.regression_loss(model)(params, batch)
+      >>> bool(jnp.isclose(value, jnp.mean(batch.targets**2)))
+      True
+    """
+
+    drops = isinstance(model, StackedModel) and model.dropout_rate > 0
+
+    def loss(params: Any, batch: Any, key: Any = None) -> tuple[jax.Array, jax.Array]:
+        inputs, targets = batch
+        dtype = jax.tree.leaves(params)[0].dtype
+        outputs: Any = model.apply({"params": params}, inputs.astype(dtype), **_dropping(key))
+        if targets.ndim == outputs.ndim - 1 and outputs.shape[-1] == 1:
+            outputs = outputs[..., 0]
+        if targets.shape != outputs.shape:
+            raise ValueError(
+                f"targets must have the shape of the outputs, {outputs.shape}, got {targets.shape}"
+            )
+        return jnp.mean((outputs - targets) ** 2), jnp.asarray(jnp.nan)
+
+    return BatchMean(loss, has_dropout=drops)
+
+
+def _dropping(key: Any) -> dict[str, Any]:
+    """The options of a StackedModel that drops; none without a key."""
+    return {} if key is None else {"train": True, "rngs": {"dropout": key}}
+
+
+def _one_hot(tokens: Any, num_tokens: int, params: Any) -> Array:
+    """Tokens as vectors in the dtype of the parameters; NaN for those that there are not."""
+    check_range("tokens", tokens, num_tokens)
+    vectors = jax.nn.one_hot(tokens, num_tokens, dtype=jax.tree.leaves(params)[0].dtype)
+    is_known = (tokens >= 0) & (tokens < num_tokens)
+    return jnp.where(is_known[..., None], vectors, jnp.nan)
+
+
+def _cross_entropy(logits: Array, classes: Any) -> tuple[Array, Array]:
+    """Means over the predictions that count; NaN where a class is none of the outputs."""
+    C = logits.shape[-1]
+    check_range("classes", classes, C, ignored=IGNORED)
+    counts = classes != IGNORED
+    is_known = (classes >= 0) & (classes < C)
+    losses = optax.softmax_cross_entropy_with_integer_labels(
+        logits, jnp.where(is_known, classes, 0)
+    )
+    losses = jnp.where(is_known, losses, jnp.where(counts, jnp.nan, 0))
+    n = jnp.maximum(jnp.sum(counts), 1)
+    return jnp.sum(losses) / n, jnp.sum(logits.argmax(-1) == classes) / n
+
+
+def check_range(name: str, values: Any, most: int, ignored: int | None = None) -> None:
+    """ValueError for values outside 0 … most − 1, where they are known: not under jit.
+
+    Example:
+      >>> losses.check_range("classes", jnp.array([0, 4]), most=4)
+      Traceback (most recent call last):
+      ValueError: classes must be from 0 to 3, got 4
+    """
+    if isinstance(values, jax.core.Tracer):
+        return
+    known = np.asarray(values)
+    wrong = known[(known < 0) | (known >= most)]
+    wrong = wrong[wrong != ignored] if ignored is not None else wrong
+    if wrong.size:
+        besides = "" if ignored is None else f", or {ignored} to ignore one"
+        raise ValueError(f"{name} must be from 0 to {most - 1}{besides}, got {wrong[0]}")
