@@ -1,7 +1,8 @@
 # Everything from nothing on a machine with Python >= 3.11: `make copy` and `make test`.
 PYTHON ?= python3
 BIN := .venv/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+# A module is compiled when it is first imported: most of those that are installed never are.
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 
 .PHONY: copy test quick gpu lint docs figures clean
 

@@ -22,6 +22,7 @@ from .text import CharacterTask as CharacterTask
 from .text import Text as Text
 from .training import TrainState as TrainState
 from .transforms import project_recurrent as project_recurrent
+from .transforms import retract_params as retract_params
 from .wrappers import LeakyCell as LeakyCell
 from .wrappers import SkipCell as SkipCell
 from .wrappers import TruncatedCell as TruncatedCell
@@ -50,6 +51,7 @@ __all__ = [
     "optimizers",
     "orthogonal",
     "project_recurrent",
+    "retract_params",
     "sample",
     "tasks",
     "text",

@@ -17,6 +17,7 @@ import optax
 from flax import linen as nn
 from jaxtyping import Array, Float
 
+from jaxrnn.diagnostics import not_measured
 from jaxrnn.model import SequenceModel
 from jaxrnn.stacked import StackedModel
 
@@ -160,7 +161,7 @@ def regression_loss(model: nn.Module) -> BatchMean:
             raise ValueError(
                 f"targets must have the shape of the outputs, {outputs.shape}, got {targets.shape}"
             )
-        return jnp.mean((outputs - targets) ** 2), jnp.asarray(jnp.nan)
+        return jnp.mean((outputs - targets) ** 2), jnp.asarray(not_measured())
 
     return BatchMean(loss, has_dropout=drops)
 
@@ -187,9 +188,10 @@ def _cross_entropy(logits: Array, classes: Any) -> tuple[Array, Array]:
     losses = optax.softmax_cross_entropy_with_integer_labels(
         logits, jnp.where(is_known, classes, 0)
     )
-    losses = jnp.where(is_known, losses, jnp.where(counts, jnp.nan, 0))
     n = jnp.maximum(jnp.sum(counts), 1)
-    return jnp.sum(losses) / n, jnp.sum(logits.argmax(-1) == classes) / n
+    value = jnp.sum(jnp.where(is_known, losses, 0)) / n
+    value = jnp.where(jnp.all(is_known == counts), value, jnp.nan)
+    return value, jnp.sum(logits.argmax(-1) == classes) / n
 
 
 def check_range(name: str, values: Any, most: int, ignored: int | None = None) -> None:

@@ -18,14 +18,33 @@ differ in cost, and in rounding (Higham, Accuracy and Stability of Numerical Alg
 ch. 19).
 """
 
+import functools
 import math
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 Retraction = Callable[[Float[Array, "*batch N N"]], Float[Array, "*batch N N"]]
+
+
+def _of_matrices(retract: Retraction) -> Retraction:
+    """With a check of W, and in float32 or wider: JAX decomposes nothing narrower."""
+
+    @functools.wraps(retract)
+    def checked(W: Any) -> Any:
+        W = jnp.asarray(W)
+        is_square = W.ndim >= 2 and W.shape[-1] == W.shape[-2] > 0
+        if not is_square or not jnp.issubdtype(W.dtype, jnp.floating):
+            raise ValueError(
+                f"{retract.__name__} takes square floating-point matrices (..., N, N), "
+                f"got {W.dtype} of shape {W.shape}"
+            )
+        return retract(W.astype(jnp.promote_types(W.dtype, jnp.float32))).astype(W.dtype)
+
+    return checked
 
 
 def _product(A: Array, B: Array) -> Array:
@@ -38,6 +57,7 @@ def _product(A: Array, B: Array) -> Array:
 MAX_SQUARED_CONDITION = 16
 
 
+@_of_matrices
 def qr(W: Float[Array, "*batch N N"]) -> Float[Array, "*batch N N"]:
     """Sign-corrected QR: Q·diag(s) with W = QR, s_j = −1 where R_jj < 0 and +1 otherwise.
 
@@ -70,6 +90,7 @@ def qr(W: Float[Array, "*batch N N"]) -> Float[Array, "*batch N N"]:
     return jax.lax.cond(is_well_conditioned, lambda: _times_inverse(W, L), lambda: householder(W))
 
 
+@_of_matrices
 def householder(W: Float[Array, "*batch N N"]) -> Float[Array, "*batch N N"]:
     """Sign-corrected QR by Householder reflections: backward stable whatever W.
 
@@ -86,6 +107,7 @@ def householder(W: Float[Array, "*batch N N"]) -> Float[Array, "*batch N N"]:
     return jnp.where(jnp.isfinite(W).all(axis=(-2, -1), keepdims=True), signed, jnp.nan)
 
 
+@_of_matrices
 def polar(W: Float[Array, "*batch N N"]) -> Float[Array, "*batch N N"]:
     """The orthogonal polar factor U Vᵀ of W = U Σ Vᵀ: the nearest orthogonal matrix.
 
@@ -120,6 +142,7 @@ def _polar_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Ar
     return _product(U, Vt), _product(_product(U, (M - M.mT) / sums), Vt)
 
 
+@_of_matrices
 def qr_unsigned(W: Float[Array, "*batch N N"]) -> Float[Array, "*batch N N"]:
     """Q of W = QR without the sign rule. Not a retraction: it moves even an orthogonal W.
 
@@ -142,6 +165,7 @@ def _by_columns(orthogonalize: Callable, W: Array) -> Array:
     return jax.lax.fori_loop(0, W.shape[-1], add_column, jnp.zeros_like(W))
 
 
+@_of_matrices
 def gram_schmidt(W: Float[Array, "*batch N N"]) -> Float[Array, "*batch N N"]:
     """Classical Gram–Schmidt: q_j ∝ w_j − Q Qᵀ w_j. NaN where columns are dependent.
 
@@ -157,6 +181,7 @@ def gram_schmidt(W: Float[Array, "*batch N N"]) -> Float[Array, "*batch N N"]:
     return jnp.vectorize(lambda M: _by_columns(orthogonalize, M), signature="(n,n)->(n,n)")(W)
 
 
+@_of_matrices
 def modified_gram_schmidt(W: Float[Array, "*batch N N"]) -> Float[Array, "*batch N N"]:
     """Modified Gram–Schmidt: each q_i is removed from what the earlier ones have left of w_j.
 
@@ -186,6 +211,7 @@ def _times_inverse(W: Array, L: Array) -> Array:
     return jax.lax.linalg.triangular_solve(L, W, left_side=False, lower=True, transpose_a=True)
 
 
+@_of_matrices
 def cholesky(W: Float[Array, "*batch N N"]) -> Float[Array, "*batch N N"]:
     """Cholesky QR: Q = W R⁻¹ with WᵀW = RᵀR. NaN where WᵀW is not numerically positive.
 

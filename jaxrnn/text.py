@@ -34,7 +34,7 @@ class Text:
       tokens: (characters,), int32.
 
     Raises:
-      ValueError: fewer than two different characters.
+      ValueError: no str, one with half a surrogate pair, or fewer than two different characters.
 
     Example:
       >>> hamlet = Text("to be or not to be")
@@ -46,7 +46,14 @@ class Text:
     """
 
     def __init__(self, characters: str) -> None:
-        codes = np.frombuffer(characters.encode("utf-32-le"), np.uint32)
+        if not isinstance(characters, str):
+            raise ValueError(f"a text is a str, got {type(characters).__name__}")
+        try:
+            codes = np.frombuffer(characters.encode("utf-32-le"), np.uint32)
+        except UnicodeEncodeError as error:
+            raise ValueError(
+                f"a text has no half of a surrogate pair, got one at character {error.start}"
+            ) from None
         letters, tokens = np.unique(codes, return_inverse=True)
         if len(letters) < 2:
             raise ValueError("a text needs at least two different characters")
@@ -54,7 +61,9 @@ class Text:
         self.tokens = tokens.astype(np.int32)
 
     def split(self, name: str) -> np.ndarray:
-        """The tokens of a part in ``SPLITS``."""
+        """The tokens of a part in ``SPLITS``; ValueError if there is none of that name."""
+        if name not in SPLITS:
+            raise ValueError(f"a split is one of {', '.join(SPLITS)}, got {name!r}")
         start, stop = (round(share * len(self.tokens)) for share in SPLITS[name])
         return self.tokens[start:stop]
 
@@ -85,9 +94,12 @@ class Text:
         Counts begin at one, for pairs that the training split does not have.
         """
         V, train, tested = len(self.vocabulary), self.split("train"), self.split(split)
-        pairs = np.bincount(train[:-1] * V + train[1:], minlength=V * V).reshape(V, V) + 1
-        log_probs = np.log(pairs / pairs.sum(axis=1, keepdims=True))
-        return float(-log_probs[tested[:-1], tested[1:]].mean())
+        pairs, counts = np.unique(_groups(train, V, order=2), return_counts=True)
+        wanted = _groups(tested, V, order=2)
+        places = np.minimum(np.searchsorted(pairs, wanted), len(pairs) - 1)
+        seen = np.where(pairs[places] == wanted, counts[places], 0) + 1
+        of_first = np.bincount(train[:-1], minlength=V) + V
+        return float(-np.log(seen / of_first[tested[:-1]]).mean())
 
 
 class StreamBatch(NamedTuple):
@@ -209,10 +221,16 @@ def frequencies(tokens: np.ndarray, num_tokens: int, order: int = 1) -> np.ndarr
       >>> print(text.frequencies(tokens, num_tokens=2, order=2))  # of 00, 01, 10, 11
       [0.   0.5  0.25 0.25]
     """
+    groups = _groups(tokens, num_tokens, order)
+    return np.bincount(groups, minlength=num_tokens**order) / len(groups)
+
+
+def _groups(tokens: np.ndarray, num_tokens: int, order: int) -> np.ndarray:
+    """Each group of ``order`` tokens in a row as one number, below ``num_tokens`` ** order."""
     groups = np.zeros(len(tokens) - order + 1, np.int64)
     for start in range(order):
         groups = groups * num_tokens + tokens[start : start + len(groups)]
-    return np.bincount(groups, minlength=num_tokens**order) / len(groups)
+    return groups
 
 
 def frequency_distance(
@@ -224,7 +242,11 @@ def frequency_distance(
       >>> text.frequency_distance(np.array([0, 0, 0, 1]), np.array([0, 1, 0, 1]), num_tokens=2)
       0.25
     """
-    p, q = (frequencies(each, num_tokens, order) for each in (tokens, others))
+    groups = [_groups(each, num_tokens, order) for each in (tokens, others)]
+    # Of all possible groups, only those that occur.
+    _, places = np.unique(np.concatenate(groups), return_inverse=True)
+    parts = np.split(places, [len(groups[0])])
+    p, q = (np.bincount(part, minlength=places.max() + 1) / len(part) for part in parts)
     return float(np.abs(p - q).sum() / 2)
 
 

@@ -25,7 +25,7 @@ from jax.flatten_util import ravel_pytree
 from jax.sharding import AxisType, Mesh, PartitionSpec
 from jaxtyping import Array
 
-from jaxrnn.diagnostics import recurrent_diagnostics
+from jaxrnn.diagnostics import not_measured, recurrent_diagnostics
 from jaxrnn.losses import BatchMean as BatchMean
 from jaxrnn.losses import Loss
 from jaxrnn.losses import classification_loss as classification_loss
@@ -94,6 +94,7 @@ class Measurements(NamedTuple):
 
     Loss, accuracy (NaN for regression) and the unclipped gradient norm are those before the update;
     spectral norm and orthogonality error are of W_hh after it, NaN at steps that were not tracked.
+    Under ``jax_debug_nans`` it is −1 that stands for what was not measured.
 
     Example:
       >>> step = training.make_train_step(lambda w, x: ((w - x) ** 2, jnp.nan), optax.sgd(0.1))
@@ -158,9 +159,8 @@ def make_train_step(
         stepped = TrainState(params, opt_state, state.step + 1, diverged, carry)
         kept = state.replace(diverged=diverged, key=None)
         new = jax.tree.map(lambda a, b: jnp.where(diverged, a, b), kept, stepped)
-        return new.replace(key=state.key), Measurements(
-            value, accuracy, grad_norm, jnp.nan, jnp.nan
-        )
+        absent = not_measured()
+        return new.replace(key=state.key), Measurements(value, accuracy, grad_norm, absent, absent)
 
     return step
 
@@ -232,7 +232,7 @@ def make_train_chunk(
 
     def untracked(params: Any) -> Any:
         shapes = jax.eval_shape(recurrent_diagnostics, params)
-        return jax.tree.map(lambda leaf: jnp.full(leaf.shape, jnp.nan, leaf.dtype), shapes)
+        return jax.tree.map(lambda leaf: jnp.full(leaf.shape, not_measured(), leaf.dtype), shapes)
 
     def run(axis_name: str | None, state: TrainState, batches: Any) -> Any:
         step = make_train_step(loss, optimizer, axis_name)

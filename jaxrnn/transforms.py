@@ -6,6 +6,7 @@ BPTT multiplies by W_hh once per time step; its singular values are all one exac
 orthogonal, and gradients then neither explode nor vanish through it.
 """
 
+from numbers import Integral
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -25,14 +26,16 @@ class ProjectRecurrentState(NamedTuple):
 
 def project_recurrent(
     retraction: str | Retraction = "qr",
-    every: int = 1,
+    every: int | jax.Array = 1,
     where: Predicate | str | None = None,
     layout: Literal["in_out", "out_in"] = "in_out",
 ) -> optax.GradientTransformation:
     """Keep recurrent kernels orthogonal: u ← retract(p + u) − p for the selected leaves.
 
-    In a chain, this should be last: whatever follows would move the matrix off again. The update
-    is exact to rounding, W_hh after it being orthogonal to about machine precision.
+    In a chain, this should be last: whatever follows would move the matrix off again. After the
+    update W_hh is orthogonal to the rounding of p + u, which has p's size: to machine precision
+    from the second projection on, but off by 1e-3 after a first one from float32 entries of 1e4.
+    ``retract_params`` starts from an orthogonal matrix instead.
 
     Works on any pytree, under jit, vmap, lax.scan and sharding; leading dimensions of a leaf are a
     batch of matrices. bfloat16 and float16 leaves are retracted in float32. Under vmap over the
@@ -41,7 +44,8 @@ def project_recurrent(
     Args:
       retraction: a name in ``jaxrnn.orthogonal.RETRACTIONS``, or a function of W_hh
         (..., N, N), as the equation writes it. The default is sign-corrected QR.
-      every: project at the first and then at each N-th update.
+      every: project at the first and then at each N-th update. Under ``optax.inject_hyperparams``
+        it is an array, whose value is not checked.
       where: a predicate ``(path, leaf) -> bool``, with path the leaf's names joined by "/", or a
         regular expression searched in that path. Default: the square recurrent kernels of this
         library's and of Flax's cells.
@@ -49,8 +53,9 @@ def project_recurrent(
         QR of a matrix is not the transpose of QR of its transpose, so it matters.
 
     Raises:
-      ValueError: an unknown retraction or layout, ``every`` < 1; at init or update, no leaf
-        selected, or a selected leaf that is not a square floating-point matrix; no params given.
+      ValueError: an unknown retraction or layout; ``every`` that is no whole number from 1 to
+        2³¹ − 1; at init or update, no leaf selected, or a selected leaf that is not a square
+        floating-point matrix; no params given, or updates of another structure or shape.
 
     Example:
       >>> optimizer = optax.chain(optax.adam(1e-3), project_recurrent())
@@ -61,18 +66,13 @@ def project_recurrent(
       >>> bool(diagnostics.orthogonality_error(W_hh) < 1e-6)
       True
     """
-    retract = _resolve(retraction)
-    if every < 1 or every % 1 != 0:
-        raise ValueError(f"every must be a whole number, 1 or more, got {every!r}")
-    if layout not in ("in_out", "out_in"):
-        raise ValueError(f"layout must be 'in_out' or 'out_in', got {layout!r}")
+    retract = _of_kernels(retraction, layout)
+    _check_every(every)
     selects = as_predicate(where)
 
     def project(param: jax.Array, update: jax.Array) -> jax.Array:
-        moved = param + update
-        W = _whole(moved.astype(jnp.promote_types(moved.dtype, jnp.float32)))
-        Q = retract(W.mT).mT if layout == "in_out" else retract(W)
-        return (Q - param.astype(W.dtype)).astype(update.dtype)
+        Q = retract(param + update)
+        return (Q - param.astype(Q.dtype)).astype(update.dtype)
 
     def init(params: optax.Params) -> ProjectRecurrentState:
         _selected(params, selects)
@@ -86,15 +86,13 @@ def project_recurrent(
         chosen = _selected(params, selects)
         old = jax.tree.leaves(params)
         new, treedef = jax.tree.flatten(updates)
-        structure: Any = jax.tree.structure(params)
-        if treedef != structure:
-            raise ValueError("project_recurrent needs updates and params of the same structure")
+        _check_same_structure(updates, params)
         moves = [new[i] for i in chosen]
 
         def projected() -> list[jax.Array]:
             return [project(old[i], new[i]) for i in chosen]
 
-        if every == 1:
+        if isinstance(every, int) and every == 1:
             moves = projected()
         else:
             moves = jax.lax.cond(state.count % every == 0, projected, lambda: moves)
@@ -104,6 +102,70 @@ def project_recurrent(
         return jax.tree.unflatten(treedef, new), ProjectRecurrentState(count)
 
     return optax.GradientTransformation(init, update)
+
+
+def retract_params(
+    params: optax.Params,
+    retraction: str | Retraction = "qr",
+    where: Predicate | str | None = None,
+    layout: Literal["in_out", "out_in"] = "in_out",
+) -> optax.Params:
+    """The parameters with their recurrent kernels retracted: an orthogonal start for training.
+
+    Exact to rounding whatever the size of the entries. Arguments and errors are those of
+    ``project_recurrent``.
+
+    Example:
+      >>> params = {"h": {"kernel": 1e6 * jnp.array([[1.0, 2.0], [3.0, 4.0]])}}
+      >>> W_hh = retract_params(params)["h"]["kernel"].T
+      >>> bool(diagnostics.orthogonality_error(W_hh) < 1e-6)
+      True
+    """
+    retract = _of_kernels(retraction, layout)
+    leaves, treedef = jax.tree.flatten(params)
+    for i in _selected(params, as_predicate(where)):
+        leaves[i] = retract(leaves[i]).astype(leaves[i].dtype)
+    return jax.tree.unflatten(treedef, leaves)
+
+
+def _of_kernels(retraction: str | Retraction, layout: str) -> Retraction:
+    """The retraction of kernels as they are stored, in float32 or wider."""
+    retract = _resolve(retraction)
+    if layout not in ("in_out", "out_in"):
+        raise ValueError(f"layout must be 'in_out' or 'out_in', got {layout!r}")
+
+    def of_kernel(kernel: jax.Array) -> jax.Array:
+        W = _whole(kernel.astype(jnp.promote_types(kernel.dtype, jnp.float32)))
+        return retract(W.mT).mT if layout == "in_out" else retract(W)
+
+    return of_kernel
+
+
+def _check_every(every: Any) -> None:
+    if isinstance(every, jax.Array):
+        if every.shape == () and jnp.issubdtype(every.dtype, jnp.integer):
+            return
+    elif isinstance(every, Integral) and 1 <= int(every) < 2**31:
+        return
+    raise ValueError(f"every must be a whole number from 1 to 2**31 - 1, got {every!r}")
+
+
+def _check_same_structure(updates: Any, params: Any) -> None:
+    """ValueError that names the first leaf in which they differ."""
+    new, old = dict(named_leaves(updates)), dict(named_leaves(params))
+    for path in (*old, *new):
+        shapes = [jnp.shape(tree[path]) if path in tree else "none" for tree in (new, old)]
+        if shapes[0] != shapes[1]:
+            raise ValueError(
+                "project_recurrent needs updates and params of the same structure: "
+                f"{path} has shape {shapes[0]} in updates and {shapes[1]} in params"
+            )
+    structures: list[Any] = [jax.tree.structure(tree) for tree in (updates, params)]
+    if structures[0] != structures[1]:
+        raise ValueError(
+            f"project_recurrent needs updates and params of the same structure, got {structures[0]}"
+            f" and {structures[1]}"
+        )
 
 
 def _resolve(retraction: str | Retraction) -> Retraction:

@@ -70,15 +70,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def compile_as_little_as_is_needed(request):
-    """LLVM's expensive passes are for tests that train for long, and for those of parity.
+    """LLVM's expensive passes are for tests that train for long.
 
     A program that runs once, on a few numbers, takes longer to optimise than to run.
     """
-    is_optimised = (
-        request.node.get_closest_marker("slow") is not None
-        or request.path.name.startswith("test_parity")
-        or jax.default_backend() != "cpu"
-    )
+    is_slow = request.node.get_closest_marker("slow") is not None
+    is_optimised = is_slow or jax.default_backend() != "cpu"
     jax.config.update("jax_disable_most_optimizations", not is_optimised)
 
 

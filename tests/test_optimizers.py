@@ -266,7 +266,7 @@ def test_torch_clips_by_value_the_same_way(rng, x64, clip_norm):
     """One step of SGD by the true gradient of a loss, which is above both limits."""
     weights = reference.random_weights(rng)
     inputs = torch.tensor(3 * rng.standard_normal((reference.B, reference.T, reference.D)))
-    targets = torch.tensor(9 * rng.standard_normal(reference.B))
+    targets = torch.tensor(9 * rng.standard_normal((reference.B, reference.C)))
     cell = torch_ref.VanillaCell(reference.D, reference.N)
     model = torch_ref.SequenceModel(cell, reference.C, last_only=True).double()
     torch_ref.convert.load_weights(model, weights)

@@ -259,3 +259,22 @@ def test_the_gradient_of_polar_is_that_of_the_svd_elsewhere(rng, x64):
     gradient = jax.grad(lambda W: jnp.sum(G * orthogonal.polar(W)))(W)
     # Divided by differences of singular values, of which the closest are 0.1 apart.
     np.testing.assert_allclose(gradient, jax.grad(by_svd)(W), rtol=0, atol=1e-11)
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+@pytest.mark.parametrize("retraction", RETRACTIONS)
+def test_half_precision_is_computed_in_float32(rng, retraction, dtype):
+    W = jnp.asarray(rng.standard_normal((5, 5)), dtype)
+    Q = RETRACTIONS[retraction](W)
+    assert Q.dtype == dtype
+    expected = RETRACTIONS[retraction](W.astype(jnp.float32)).astype(dtype)
+    np.testing.assert_array_equal(Q.astype(jnp.float32), expected.astype(jnp.float32))
+
+
+@pytest.mark.parametrize(
+    "W", [np.ones((3, 4)), np.ones(3), np.ones((0, 0)), np.ones((3, 3), int), np.eye(3) * 1j]
+)
+@pytest.mark.parametrize("retraction", RETRACTIONS)
+def test_what_is_no_square_matrix_is_named(retraction, W, unchecked):
+    with pytest.raises(ValueError, match=f"^{retraction} takes square floating-point matrices"):
+        RETRACTIONS[retraction](W)

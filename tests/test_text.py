@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -132,3 +133,33 @@ def test_share_of_known_words():
     # "th" and "ca" may be words cut short; "cat" is known, "hat" is not, case counts.
     assert share_of_known_words("th cat hat The ca", "the cat sat, The end") == pytest.approx(2 / 3)
     assert share_of_known_words("one", "one") == 0
+
+
+@pytest.mark.parametrize("given", [None, b"abc", 5, ["a", "b"]])
+def test_what_is_no_text_is_named(given, unchecked):
+    with pytest.raises(ValueError, match=f"a text is a str, got {type(given).__name__}"):
+        Text(given)
+
+
+def test_half_a_surrogate_pair_is_named():
+    with pytest.raises(ValueError, match="half of a surrogate pair, got one at character 2"):
+        Text("ab\ud800c")
+
+
+def test_splits_that_there_are_not(text):
+    with pytest.raises(ValueError, match="one of train, validation, test, got 'valid'"):
+        text.split("valid")
+
+
+def test_twenty_thousand_kinds_of_characters(rng):
+    """Of 4e8 possible pairs, only those that occur are counted."""
+    V = 20_000
+    tokens = np.concatenate([np.arange(V), rng.integers(0, V, 60_000)])
+    many = Text("".join(chr(0x4E00 + token) if token < V else "" for token in tokens))
+    train, tested = many.split("train").astype(int), many.split("test").astype(int)
+    counts, firsts = Counter(itertools.pairwise(train)), Counter(train[:-1])
+    pairs = itertools.pairwise(tested)
+    expected = [-math.log((counts[pair] + 1) / (firsts[pair[0]] + V)) for pair in pairs]
+    assert many.bigram_entropy() == pytest.approx(np.mean(expected), rel=1e-12)
+    distance = frequency_distance(train, tested, V, order=2)
+    assert 0 < distance <= 1

@@ -12,7 +12,7 @@ import pytest
 from flax import linen as nn
 from flax import nnx
 
-from jaxrnn import VanillaCell, orthogonal, project_recurrent
+from jaxrnn import VanillaCell, orthogonal, project_recurrent, retract_params
 from jaxrnn.paths import named_leaves
 from tests import numpy_reference as reference
 from tests.numpy_reference import B, D, N, S
@@ -265,11 +265,13 @@ def test_half_precision_leaves_are_retracted_in_float32(rng, dtype):
     ("options", "message"),
     [
         ({"retraction": "svd"}, "retraction must be one of qr, householder, .*, got 'svd'"),
-        ({"every": 0}, "every must be a whole number, 1 or more, got 0"),
+        ({"every": 0}, "every must be a whole number from 1 to .*, got 0"),
         ({"every": -2}, "got -2"),
         ({"every": 1.5}, "got 1.5"),
-        ({"every": float("nan")}, "whole number, 1 or more, got nan"),
-        ({"every": float("inf")}, "whole number, 1 or more, got inf"),
+        ({"every": float("nan")}, "whole number from 1 .*, got nan"),
+        ({"every": float("inf")}, "whole number from 1 .*, got inf"),
+        ({"every": "a"}, "whole number from 1 .*, got 'a'"),
+        ({"every": 2**40}, "whole number from 1 .*, got 1099511627776"),
         ({"layout": "rows"}, "layout must be 'in_out' or 'out_in', got 'rows'"),
         ({"where": "("}, r"where='\(' is not a regular expression"),
     ],
@@ -313,3 +315,47 @@ def test_updates_must_have_the_structure_of_params(rng):
     transform = project_recurrent()
     with pytest.raises(ValueError, match="same structure"):
         transform.update({**params, "a": None}, transform.init(params), params)
+
+
+def test_a_leaf_in_which_updates_differ_is_named(rng):
+    params = {"a": jnp.ones((N, N)), "h": {"kernel": jnp.eye(N)}}
+    transform = project_recurrent()
+    state = transform.init(params)
+    for updates, message in (
+        ({"h": params["h"]}, rf"a has shape none in updates and \({N}, {N}\) in params"),
+        ({**params, "b": params["a"]}, rf"b has shape \({N}, {N}\) in updates and none in params"),
+        ({**params, "a": jnp.ones(N)}, rf"a has shape \({N},\) in updates and \({N}, {N}\)"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            transform.update(updates, state, params)
+
+
+def test_every_as_a_hyperparameter_that_changes(rng, x64):
+    """``optax.inject_hyperparams`` hands it over as an array."""
+    params = random_tree(rng)
+    updates = jax.tree.map(jnp.zeros_like, params)
+    transform = optax.inject_hyperparams(project_recurrent)(every=2)
+    state = transform.init(params)
+    step = jax.jit(transform.update)
+    moved = []
+    for _ in range(4):
+        new, state = step(updates, state, params)
+        moved.append(bool(jnp.any(new["cell"]["h"]["kernel"] != 0)))
+    assert moved == [True, False, True, False]
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e4, 1e6])
+def test_retracted_params_are_orthogonal_at_any_size(rng, scale, unchecked):
+    params = jax.tree.map(jnp.float32, random_tree(rng, scale))
+    new = retract_params(params)
+    kernel = new["cell"]["h"]["kernel"]
+    assert kernel.dtype == jnp.float32
+    assert reference.orthogonality_error(kernel) < 1e-6  # float32 sums of N products
+    np.testing.assert_allclose(kernel.T, reference.qr(params["cell"]["h"]["kernel"].T), **FLOAT32)
+    for path in ("i", "readout"):
+        before, after = (tree["cell"].get(path, tree.get(path)) for tree in (params, new))
+        jax.tree.map(np.testing.assert_array_equal, before, after)
+    with pytest.raises(ValueError, match="layout must be"):
+        retract_params(params, layout="rows")
+    with pytest.raises(ValueError, match="selects none of the leaves"):
+        retract_params(params, where="nowhere")

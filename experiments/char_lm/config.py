@@ -12,6 +12,7 @@ from experiments.harness.command import options
 from experiments.harness.method.recipe import Method, Recipe, Weights
 from experiments.harness.method.schedule import Schedule
 from experiments.harness.records.results import Run
+from experiments.harness.saving.session import option
 from experiments.harness.text import texts
 from experiments.harness.text.language import Corpus, corpus, measure
 from jaxrnn.text import CharacterTask
@@ -113,6 +114,16 @@ class CharLMConfig(options.TrainingOptions):
         """ValueError where options would have no effect."""
         if self.text_file and self.compare == "datasets":
             raise ValueError("--compare datasets decides about --text-file itself")
+        if self.text_file and self.dataset != type(self).dataset:
+            raise ValueError(
+                f"--text-file {self.text_file} and --dataset {self.dataset}: only one of them"
+            )
+        for name in self.swept[0]:
+            if getattr(self, name) != getattr(type(self), name):
+                raise ValueError(
+                    f"--compare {self.compare} decides about {option(name)} itself, "
+                    f"got {getattr(self, name)}"
+                )
         if self.load and not self.sample:
             raise ValueError("--load needs --sample, the number of characters to generate")
 

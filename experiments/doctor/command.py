@@ -63,6 +63,8 @@ def execute(config: DoctorConfig) -> None:
     """Examine, print, and write."""
     if (config.results is None) == (config.checkpoint is None):
         cli.fail("one of --results and --checkpoint is needed, and not both")
+    if config.json and config.results and config.json.resolve() == config.results.resolve():
+        cli.fail(f"--json {config.json} would overwrite --results {config.results}")
     try:
         if config.results is not None:
             examined = examine_results(config.results)

@@ -13,6 +13,7 @@ from experiments.doctor.trained import recipe_of
 from experiments.harness.backends.backend import load_backend
 from experiments.harness.method.randomness import generator
 from experiments.harness.method.recipe import Recipe, Weights
+from experiments.harness.records.input_files import read_text
 from experiments.harness.records.results import plain
 from experiments.harness.saving.session import SavedJob
 from jaxrnn.diagnosis import (
@@ -24,6 +25,7 @@ from jaxrnn.diagnosis import (
 )
 
 SEQUENCES = 32  # that a network is examined on
+MAX_RESULTS_BYTES = 2**26  # sixty times what the commands write at most
 
 
 @dataclass(frozen=True)
@@ -51,11 +53,10 @@ def examine_results(path: Path) -> list[Examined]:
     Raises:
       ValueError: it cannot be read, is of another schema, or no run has a history.
     """
+    text = read_text(path, MAX_RESULTS_BYTES)
     try:
-        results = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ValueError(f"{path}: {error.strerror}") from None
-    except (ValueError, RecursionError):  # neither UTF-8 nor JSON
+        results = json.loads(text)
+    except (ValueError, RecursionError):
         raise ValueError(f"{path} is not JSON") from None
     missing = {"experiment", "config", "runs"} - set(results if isinstance(results, dict) else ())
     if missing or not isinstance(results["runs"], list):

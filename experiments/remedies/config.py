@@ -25,6 +25,8 @@ class RemediesConfig(options.TrainingOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.quick and self.seeds not in (type(self).seeds, 2):
+            raise ValueError(f"--quick trains two seeds, and not --seeds {self.seeds}")
         if self.session.log_dir is not None:
             raise ValueError("--log-dir: these networks train in processes of their own")
 

@@ -7,6 +7,7 @@ by every state, with ``probe`` and ``observed_bptt`` inside; ``profiles``: numbe
 
 from jaxrnn.diagnostics.jacobians import jacobian_singular_values, lyapunov_spectrum
 from jaxrnn.diagnostics.matrices import (
+    not_measured,
     orthogonality_error,
     recurrent_diagnostics,
     spectral_norm,
@@ -38,6 +39,7 @@ __all__ = [
     "jacobian_singular_values",
     "layer_saturation",
     "lyapunov_spectrum",
+    "not_measured",
     "observe",
     "observe_memory",
     "orthogonality_error",

@@ -1,5 +1,6 @@
 """What the recurrent kernels themselves show: how they stretch, and how far from orthogonal."""
 
+import math
 from typing import Any
 
 import jax
@@ -7,6 +8,20 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxrnn.paths import is_recurrent_kernel, named_leaves
+
+
+def not_measured() -> float:
+    """What stands for a number that was not measured: NaN, or −1 under ``jax_debug_nans``.
+
+    That option stops at every NaN, these too.
+
+    Example:
+      >>> with jax.debug_nans(True):
+      ...     print(diagnostics.not_measured())
+      -1.0
+    """
+    config: Any = jax.config
+    return -1.0 if config.jax_debug_nans else math.nan
 
 
 def _at_least_float32(W: Array) -> Array:
@@ -46,7 +61,7 @@ def spectral_radius(W: Float[Array, "*batch N N"]) -> Float[Array, "*batch"]:
         A, log = state
         size = jnp.max(jnp.abs(A), axis=(-2, -1), keepdims=True)
         A = A / jnp.where(size > 0, size, 1)
-        log = log + jnp.log(size[..., 0, 0]) * 0.5 ** i.astype(W.dtype)
+        log = log + jnp.log(size[..., 0, 0]) * 0.5 ** jnp.asarray(i, W.dtype)
         return jnp.matmul(A, A, precision="highest"), log
 
     zero = jnp.zeros(W.shape[:-2], W.dtype)
@@ -73,7 +88,7 @@ def orthogonality_error(W: Float[Array, "*batch N N"]) -> Float[Array, "*batch"]
 def recurrent_diagnostics(params: Any) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """The largest spectral norm and orthogonality error of all recurrent kernels in ``params``.
 
-    A cell with gates has several. NaN for a model without a square recurrent kernel.
+    A cell with gates has several. ``not_measured`` for a model without a square recurrent kernel.
 
     Example:
       >>> params = {"cell": {"h": {"kernel": 2 * jnp.eye(4)}, "i": {"kernel": jnp.ones((3, 4))}}}
@@ -83,7 +98,7 @@ def recurrent_diagnostics(params: Any) -> tuple[Float[Array, ""], Float[Array, "
     """
     kernels = [leaf for path, leaf in named_leaves(params) if is_recurrent_kernel(path, leaf)]
     if not kernels:
-        return jnp.asarray(jnp.nan), jnp.asarray(jnp.nan)
+        return jnp.asarray(not_measured()), jnp.asarray(not_measured())
     norms = jnp.stack([spectral_norm(W).max() for W in kernels])
     errors = jnp.stack([orthogonality_error(W).max() for W in kernels])
     return norms.max(), errors.max()

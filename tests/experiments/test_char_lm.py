@@ -109,6 +109,8 @@ def test_recipes(text_file):
         ),
         ({"backend": "torch", "devices": 1}, "--devices is for --backend jax"),
         ({"compare": "datasets"}, "--compare datasets decides about --text-file itself"),
+        ({"compare": "sizes"}, "--compare sizes decides about --hidden itself, got 8"),
+        ({"dataset": "code"}, "--text-file .* and --dataset code: only one of them"),
         ({"load": "x"}, "--load needs --sample"),
         ({"batch_size": 5, "devices": 2}, "--devices must be auto or a divisor"),
     ],
@@ -188,7 +190,8 @@ def test_other_backends(text_file, tmp_path, backend):
 def test_figures_of_comparisons(text_file, tmp_path, compare, monkeypatch):
     monkeypatch.setitem(COMPARISONS, compare, COMPARISONS[compare][:2])
     path = None if compare == "datasets" else text_file
-    execute(small(path, tmp_path / "out", compare=compare, epochs=1, seeds=2))
+    decided = {name: getattr(CharLMConfig, name) for name in COMPARISONS[compare][0]}
+    execute(small(path, tmp_path / "out", compare=compare, epochs=1, seeds=2, **decided))
     results = load(tmp_path / "out")
     assert len(results["runs"]) == 2 * len(COMPARISONS[compare])
     assert draw(results, tmp_path) == ["char_lm.png"]

@@ -49,7 +49,7 @@ def results(**changes):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"\xff\xfe", "is not JSON"),
+        (b"\xff\xfe", "not UTF-8 at byte 0"),
         (b"{", "is not JSON"),
         (b"[1, 2]", "is no results.json: no config, experiment, runs"),
         (results(runs=3), "is no results.json: no runs"),
@@ -146,3 +146,15 @@ def test_help_is_there(capsys):
         cli.run(DoctorConfig, execute, arguments=["--help"])
     assert stop.value.code == 0
     assert "--checkpoint" in capsys.readouterr().out
+
+
+def test_results_are_not_overwritten_by_what_is_said_of_them(tmp_path, capsys):
+    path = tmp_path / "results.json"
+    text = json.dumps(results(runs=[]))
+    path.write_text(text)
+    (tmp_path / "link.json").symlink_to(path)
+    with pytest.raises(SystemExit) as stop:
+        execute(DoctorConfig(results=path, json=tmp_path / "link.json"))
+    assert stop.value.code == 2
+    assert "would overwrite --results" in capsys.readouterr().err
+    assert path.read_text() == text

@@ -29,6 +29,7 @@ def test_a_corpus_is_read_once_and_knows_its_hash(source, tmp_path):
 def test_prompts(source):
     assert source.text.decode(first_prompt(source.text, "")) == "\n"
     assert source.text.decode(first_prompt(source.text, "cab")) == "cab"
+    assert source.text.decode(first_prompt(source.text, "a\r\nb\r")) == "a\nb\n"
     with pytest.raises(ValueError, match="--prompt xa: the text has no 'x'"):
         first_prompt(source.text, "xa")
 

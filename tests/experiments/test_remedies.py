@@ -106,6 +106,8 @@ def test_a_run_keeps_its_score_alone():
 def test_options_that_would_do_nothing_are_refused(tmp_path):
     with pytest.raises(ValueError, match="--log-dir"):
         RemediesConfig(session=SessionOptions(log_dir=tmp_path))
+    with pytest.raises(ValueError, match="--quick trains two seeds, and not --seeds 1"):
+        RemediesConfig(quick=True, seeds=1)
     with pytest.raises(ValueError, match="--symptoms"):
         RemediesConfig(symptoms=())
 

@@ -54,9 +54,12 @@ def corpus(dataset: str, path: Path | None = None) -> Corpus:
 def first_prompt(text: Text, prompt: str) -> np.ndarray:
     """The tokens of a prompt; of an empty one, a new line or else the first character.
 
+    A prompt's line ends are read as those of a file are.
+
     Raises:
       ValueError: the text lacks a character of it.
     """
+    prompt = prompt.replace("\r\n", "\n").replace("\r", "\n")
     try:
         return text.encode(prompt or ("\n" if "\n" in text.vocabulary else text.vocabulary[0]))
     except ValueError as error:

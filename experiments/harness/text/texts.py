@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+from experiments.harness.records.input_files import read_text
+
 GENERATED_CHARACTERS = 300_000
 CODE_CHARACTERS = 2_000_000
 
@@ -99,14 +101,12 @@ def read_file(path: Path) -> str:
     """A file's text.
 
     Raises:
-      ValueError: it cannot be read, is not UTF-8, or is empty.
+      ValueError: what ``read_text`` raises, or it is empty.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"--text-file {path}: not UTF-8 at byte {error.start}") from None
-    except OSError as error:
-        raise ValueError(f"--text-file {path}: {error.strerror}") from None
+        text = read_text(path)
+    except ValueError as error:
+        raise ValueError(f"--text-file {error}") from None
     if not text:
         raise ValueError(f"--text-file {path}: the file is empty")
     return text
