@@ -1,5 +1,6 @@
 """Settings and fixtures that all tests share."""
 
+import gc
 import hashlib
 import importlib.metadata
 import os
@@ -8,6 +9,10 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+
+# Traced programs are millions of small objects that stay: going through them all again and again in
+# search of garbage took a tenth of the time of the tests.
+gc.set_threshold(200_000, 50, 1000)
 
 CACHE = Path(__file__).parents[1] / ".jax_cache"
 
