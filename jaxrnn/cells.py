@@ -14,6 +14,7 @@ from jax.nn.initializers import Initializer
 from jaxtyping import Array, Float
 
 from jaxrnn.activations import activation_of
+from jaxrnn.checks import check_whole
 from jaxrnn.initializers import orthogonal
 
 
@@ -30,7 +31,7 @@ class VanillaCell(nn.RNNCellBase):
         the parameters.
 
     Raises:
-      ValueError: an unknown activation.
+      ValueError: an unknown activation; features that are no whole number above 0.
 
     Example:
       >>> cell = VanillaCell(4, activation="relu", recurrent_kernel_init=initializers.identity())
@@ -51,6 +52,10 @@ class VanillaCell(nn.RNNCellBase):
     carry_init: Initializer = nn.initializers.zeros_init()
     dtype: Any = None
     param_dtype: Any = jnp.float32
+
+    def __post_init__(self) -> None:
+        check_whole("features", self.features)
+        super().__post_init__()
 
     @nn.compact
     def __call__(

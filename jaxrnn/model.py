@@ -7,6 +7,7 @@ from flax import linen as nn
 from jax.nn.initializers import Initializer
 from jaxtyping import Array, Float, Int
 
+from jaxrnn.checks import check_whole
 from jaxrnn.recurrent_layer import RecurrentLayer
 
 
@@ -62,6 +63,10 @@ class SequenceModel(nn.Module):
     bias_init: Initializer = nn.initializers.zeros_init()
     dtype: Any = None
     param_dtype: Any = jnp.float32
+
+    def __post_init__(self) -> None:
+        check_whole("num_outputs", self.num_outputs)
+        super().__post_init__()
 
     @nn.compact
     def __call__(

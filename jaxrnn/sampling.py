@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float, Int
 
+from jaxrnn.checks import check_whole
 from jaxrnn.losses import check_range
 
 
@@ -48,8 +49,7 @@ def sample(
         raise ValueError(f"a prompt needs at least one token, (P,), got shape {prompt.shape}")
     if getattr(model, "last_only", False):
         raise ValueError("a model that is sampled from reads out every step, got last_only=True")
-    if not (isinstance(length, int) and length >= 0):
-        raise ValueError(f"length must be a whole number, 0 or more, got {length!r}")
+    check_whole("length", length, least=0)
     check_range("prompt", prompt, _num_tokens(variables))
     if not isinstance(temperature, jax.core.Tracer) and not 0 <= temperature < math.inf:
         raise ValueError(f"temperature must be 0 or more and finite, got {temperature}")

@@ -15,6 +15,7 @@ from flax import linen as nn
 from jax.nn.initializers import Initializer
 from jaxtyping import Array, Float, Int
 
+from jaxrnn.checks import check_whole
 from jaxrnn.model import make_readout
 from jaxrnn.recurrent_layer import RecurrentLayer
 
@@ -60,6 +61,7 @@ class StackedModel(nn.Module):
 
     def __post_init__(self) -> None:
         _check_cells(self.cells)
+        check_whole("num_outputs", self.num_outputs)
         object.__setattr__(self, "cells", tuple(self.cells))  # a list has no hash, as jit needs
         if not 0 <= self.dropout_rate < 1:
             raise ValueError(f"dropout_rate must be in [0, 1), got {self.dropout_rate}")

@@ -25,6 +25,7 @@ from jax.flatten_util import ravel_pytree
 from jax.sharding import AxisType, Mesh, PartitionSpec
 from jaxtyping import Array
 
+from jaxrnn.checks import check_whole
 from jaxrnn.diagnostics import not_measured, recurrent_diagnostics
 from jaxrnn.losses import BatchMean as BatchMean
 from jaxrnn.losses import Loss
@@ -227,8 +228,7 @@ def make_train_chunk(
       >>> print(measured.spectral_norm.round(3))
       [nan  1. nan  1.]
     """
-    if track_every < 1:
-        raise ValueError(f"track_every must be at least 1, got {track_every}")
+    check_whole("track_every", track_every)
 
     def untracked(params: Any) -> Any:
         shapes = jax.eval_shape(recurrent_diagnostics, params)

@@ -12,7 +12,6 @@ loads into a leaky one. Where several are combined:
 """
 
 import inspect
-import operator
 from numbers import Real
 from typing import Any
 
@@ -20,6 +19,8 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
+
+from jaxrnn.checks import check_whole
 
 
 class WrappedCell(nn.RNNCellBase):
@@ -130,7 +131,7 @@ class SkipCell(WrappedCell):
     steps: int
 
     def __post_init__(self) -> None:
-        _check_steps(self.steps, at_least=2)
+        check_whole("steps", self.steps, least=2)
         _refuse(self, TruncatedCell)
         super().__post_init__()
 
@@ -180,7 +181,7 @@ class TruncatedCell(WrappedCell):
     steps: int
 
     def __post_init__(self) -> None:
-        _check_steps(self.steps, at_least=1)
+        check_whole("steps", self.steps)
         super().__post_init__()
 
     def __call__(self, carry: Any, inputs: Float[Array, "..."]) -> tuple[Any, Any]:
@@ -241,15 +242,6 @@ def _step(cell: Any, carry: Any, inputs: Array) -> Any:
             f"{type(cell).__name__} emits something else"
         )
     return new
-
-
-def _check_steps(steps: int, at_least: int) -> None:
-    try:
-        is_allowed = operator.index(steps) >= at_least
-    except TypeError:
-        is_allowed = False
-    if not is_allowed:
-        raise ValueError(f"steps must be a whole number, {at_least} or more, got {steps!r}")
 
 
 def _refuse(outer: Any, kind: type) -> None:

@@ -73,15 +73,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=minutes, reverse=True)
 
 
-@pytest.fixture(autouse=True)
-def compile_as_little_as_is_needed(request):
-    """LLVM's expensive passes are for tests that train for long.
-
-    A program that runs once, on a few numbers, takes longer to optimise than to run.
-    """
-    is_slow = request.node.get_closest_marker("slow") is not None
-    is_optimised = is_slow or jax.default_backend() != "cpu"
-    jax.config.update("jax_disable_most_optimizations", not is_optimised)
+@pytest.fixture(autouse=True, scope="session")
+def compile_as_little_as_is_needed():
+    """LLVM's expensive passes take longer than they save in some hundred steps on few numbers."""
+    jax.config.update("jax_disable_most_optimizations", jax.default_backend() == "cpu")
 
 
 @pytest.fixture

@@ -207,7 +207,7 @@ def test_one_step_alone_does_not_track(rng, x64):
 
 
 def test_track_every_must_be_positive():
-    with pytest.raises(ValueError, match="track_every must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="track_every must be a whole number, 1 or more, got 0"):
         make_train_chunk(linear_loss, optax.sgd(LR), track_every=0)
 
 
