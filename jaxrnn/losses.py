@@ -12,13 +12,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from flax import linen as nn
 from jaxtyping import Array, Float
 
+from jaxrnn.checks import check_range
 from jaxrnn.diagnostics import not_measured
 from jaxrnn.model import SequenceModel
+from jaxrnn.sequences import select
 from jaxrnn.stacked import StackedModel
 
 # (params, batch) → (loss, accuracy), or (params, batch, carry) → (loss, (accuracy, carry)).
@@ -81,8 +82,6 @@ def classification_loss(model: nn.Module, num_tokens: int) -> BatchMean:
       2.197 2.197
     """
 
-    drops = isinstance(model, StackedModel) and model.dropout_rate > 0
-
     def loss(params: Any, batch: Any, key: Any = None) -> tuple[jax.Array, jax.Array]:
         tokens, classes = batch
         logits: Any = model.apply(
@@ -90,7 +89,7 @@ def classification_loss(model: nn.Module, num_tokens: int) -> BatchMean:
         )
         return _cross_entropy(logits, classes)
 
-    return BatchMean(loss, lambda batch: jnp.sum(batch[1] != IGNORED), drops)
+    return BatchMean(loss, lambda batch: jnp.sum(batch[1] != IGNORED), _drops(model))
 
 
 def stream_loss(model: SequenceModel, num_tokens: int) -> BatchMean:
@@ -118,10 +117,8 @@ def stream_loss(model: SequenceModel, num_tokens: int) -> BatchMean:
         cell: Any = model.cell
         initial = cell.initialize_carry(jax.random.key(0), inputs[:, 0].shape)
 
-        def begin(first: Array, h: Array) -> Array:
-            return jnp.where(is_fresh.reshape(-1, *[1] * (h.ndim - 1)), first.astype(h.dtype), h)
-
-        carry = jax.tree.map(begin, initial, carry)
+        initial = jax.tree.map(lambda first, h: first.astype(h.dtype), initial, carry)
+        carry = select(jnp.asarray(is_fresh), initial, carry)
         variables = {"params": params}
         applied: Any = model.apply(variables, inputs, initial_carry=carry, return_carry=True)
         carry, logits = applied
@@ -149,8 +146,6 @@ def regression_loss(model: nn.Module) -> BatchMean:
       True
     """
 
-    drops = isinstance(model, StackedModel) and model.dropout_rate > 0
-
     def loss(params: Any, batch: Any, key: Any = None) -> tuple[jax.Array, jax.Array]:
         inputs, targets = batch
         dtype = jax.tree.leaves(params)[0].dtype
@@ -163,7 +158,11 @@ def regression_loss(model: nn.Module) -> BatchMean:
             )
         return jnp.mean((outputs - targets) ** 2), jnp.asarray(not_measured())
 
-    return BatchMean(loss, has_dropout=drops)
+    return BatchMean(loss, has_dropout=_drops(model))
+
+
+def _drops(model: nn.Module) -> bool:
+    return isinstance(model, StackedModel) and model.dropout_rate > 0
 
 
 def _dropping(key: Any) -> dict[str, Any]:
@@ -192,21 +191,3 @@ def _cross_entropy(logits: Array, classes: Any) -> tuple[Array, Array]:
     value = jnp.sum(jnp.where(is_known, losses, 0)) / n
     value = jnp.where(jnp.all(is_known == counts), value, jnp.nan)
     return value, jnp.sum(logits.argmax(-1) == classes) / n
-
-
-def check_range(name: str, values: Any, most: int, ignored: int | None = None) -> None:
-    """ValueError for values outside 0 … most − 1, where they are known: not under jit.
-
-    Example:
-      >>> losses.check_range("classes", jnp.array([0, 4]), most=4)
-      Traceback (most recent call last):
-      ValueError: classes must be from 0 to 3, got 4
-    """
-    if isinstance(values, jax.core.Tracer):
-        return
-    known = np.asarray(values)
-    wrong = known[(known < 0) | (known >= most)]
-    wrong = wrong[wrong != ignored] if ignored is not None else wrong
-    if wrong.size:
-        besides = "" if ignored is None else f", or {ignored} to ignore one"
-        raise ValueError(f"{name} must be from 0 to {most - 1}{besides}, got {wrong[0]}")

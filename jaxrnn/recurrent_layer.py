@@ -171,12 +171,7 @@ def scan(cell: nn.RNNCellBase, steps: Steps, carry: Any) -> tuple[Any, Array, Ar
 
     over_time: Any = nn.scan(step, variable_broadcast="params", split_rngs={"params": False})
     carry, hidden = over_time(cell, carry, (steps.inputs, steps.valid))
-    if emits_state:
-        return carry, hidden, state_of(carry)
-    if steps.lengths is None:
-        return carry, hidden, hidden[-1]
-    places = jnp.maximum(steps.lengths - 1, 0)[None, ..., None]
-    return carry, hidden, jnp.take_along_axis(hidden, places, axis=0)[0]
+    return carry, hidden, state_of(carry) if emits_state else steps.last_output(hidden)
 
 
 def _computed_in(cell: nn.RNNCellBase, carry: Any, dtype: Any) -> Any:

@@ -9,8 +9,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float, Int
 
-from jaxrnn.checks import check_whole
-from jaxrnn.losses import check_range
+from jaxrnn.checks import check_range, check_whole
 
 
 def sample(

@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax.linen.recurrent import flip_sequences
 from jaxtyping import Array, Bool, Int
+
+from jaxrnn.checks import outside
 
 
 class Steps(NamedTuple):
@@ -41,7 +42,13 @@ class Steps(NamedTuple):
         """Of h_0 … h_T, (T+1, *B, ...), the state after the last valid step."""
         if self.valid is not None or self.lengths is None:
             return states[-1]
-        return jnp.take_along_axis(states, _beside(self.lengths[None], states), axis=0)[0]
+        return _at(self.lengths, states)
+
+    def last_output(self, outputs: Array) -> Array:
+        """Of y_1 … y_T, (T, *B, ...), that of the last valid step; y_1 where there is none."""
+        if self.lengths is None:
+            return outputs[-1]
+        return _at(jnp.maximum(self.lengths - 1, 0), outputs)
 
 
 def steps_of(
@@ -82,11 +89,9 @@ def valid_lengths(seq_lengths: Any, batch: tuple[int, ...], T: int) -> Int[Array
             f"seq_lengths must be integers of shape {batch}, one for each sequence, got "
             f"{lengths.dtype} of shape {lengths.shape}"
         )
-    if not isinstance(lengths, jax.core.Tracer):
-        known = np.asarray(lengths)  # of JAX a constant's comparison is traced as well
-        wrong = known[(known < 0) | (known > T)]
-        if wrong.size:
-            raise ValueError(f"seq_lengths must be from 0 to T = {T}, got {wrong.tolist()}")
+    wrong = outside(lengths, T)
+    if wrong.size:
+        raise ValueError(f"seq_lengths must be from 0 to T = {T}, got {wrong.tolist()}")
     return jnp.clip(lengths, 0, T)
 
 
@@ -111,6 +116,11 @@ def from_valid(valid: Bool[Array, "*B"] | None, carry: Any) -> Any:
         return select(valid, h, jnp.zeros_like(h)) if has_gradient else h
 
     return jax.tree.map(zero, carry)
+
+
+def _at(index: Int[Array, "*B"], x: Array) -> Array:
+    """Of (T, *B, ...), one step of each sequence, (*B, ...)."""
+    return jnp.take_along_axis(x, _beside(index[None], x), axis=0)[0]
 
 
 def _beside(x: Array, target: Array) -> Array:

@@ -9,8 +9,8 @@ kernels, which cost a singular value decomposition, come at every k-th step.
 A step whose loss or gradient is not finite is not applied, and neither is any step after it.
 
 Several devices share every batch of a ``BatchMean``: each takes the gradient of its part, and their
-mean, one all-reduce a step, is that of the whole batch. Everything else, the same on all of them,
-is repeated on each.
+mean, one all-reduce a step (and one of a number, where the loss counts its terms), is that of the
+whole batch. Everything else, the same on all of them, is repeated on each.
 """
 
 from collections.abc import Callable

@@ -92,7 +92,7 @@ def project_recurrent(
         def projected() -> list[jax.Array]:
             return [project(old[i], new[i]) for i in chosen]
 
-        if isinstance(every, int) and every == 1:
+        if not isinstance(every, jax.Array) and every == 1:
             moves = projected()
         else:
             moves = jax.lax.cond(state.count % every == 0, projected, lambda: moves)
@@ -152,6 +152,12 @@ def _check_every(every: Any) -> None:
 
 def _check_same_structure(updates: Any, params: Any) -> None:
     """ValueError that names the first leaf in which they differ."""
+    new_tree: Any
+    old_tree: Any
+    new_leaves, new_tree = jax.tree.flatten(updates)
+    old_leaves, old_tree = jax.tree.flatten(params)
+    if new_tree == old_tree and [*map(jnp.shape, new_leaves)] == [*map(jnp.shape, old_leaves)]:
+        return
     new, old = dict(named_leaves(updates)), dict(named_leaves(params))
     for path in (*old, *new):
         shapes = [jnp.shape(tree[path]) if path in tree else "none" for tree in (new, old)]
@@ -160,12 +166,10 @@ def _check_same_structure(updates: Any, params: Any) -> None:
                 "project_recurrent needs updates and params of the same structure: "
                 f"{path} has shape {shapes[0]} in updates and {shapes[1]} in params"
             )
-    structures: list[Any] = [jax.tree.structure(tree) for tree in (updates, params)]
-    if structures[0] != structures[1]:
-        raise ValueError(
-            f"project_recurrent needs updates and params of the same structure, got {structures[0]}"
-            f" and {structures[1]}"
-        )
+    raise ValueError(
+        f"project_recurrent needs updates and params of the same structure, got {new_tree} and "
+        f"{old_tree}"
+    )
 
 
 def _resolve(retraction: str | Retraction) -> Retraction:

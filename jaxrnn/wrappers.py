@@ -21,6 +21,7 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 from jaxrnn.checks import check_whole
+from jaxrnn.sequences import select
 
 
 class WrappedCell(nn.RNNCellBase):
@@ -188,11 +189,8 @@ class TruncatedCell(WrappedCell):
         """One step: (count and h_{t-1}, x_t) → (count and h_t, h_t)."""
         count, inner = carry
 
-        def cut(h: Array) -> Array:
-            begins = (count == self.steps).reshape(count.shape + (1,) * (h.ndim - count.ndim))
-            return jnp.where(begins, jax.lax.stop_gradient(h), h)
-
-        new, outputs = self.cell(jax.tree.map(cut, inner), inputs)
+        begins = count == self.steps
+        new, outputs = self.cell(select(begins, jax.lax.stop_gradient(inner), inner), inputs)
         return (count % self.steps + 1, new), outputs
 
     @nn.nowrap

@@ -25,8 +25,8 @@ def cache_of_this_machine() -> Path:
     return CACHE / hashlib.sha256(flags.encode()).hexdigest()[:8]
 
 
-# Most of the time of a test goes to XLA's compiler, and many compile the same. Workers and the
-# commands that tests start share what they have compiled. Read by JAX when it is imported.
+# Many tests compile the same. Workers and the commands that tests start share what they have
+# compiled. Read by JAX when it is imported.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache_of_this_machine()))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")

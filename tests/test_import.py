@@ -25,7 +25,8 @@ FORBIDDEN = {
 # Within the library imports point one way: a module may import those before it, never those after.
 ORDER = [
     "checks",
-    "tasks cell_types activations sequences orthogonal initializers numpy_rnn wrappers",
+    "tasks cell_types activations sequences orthogonal initializers numpy_rnn",
+    "wrappers",
     "paths cells text",
     "transforms convert optimizers",
     "bptt",

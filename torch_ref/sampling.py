@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from torch_ref.checks import check_range
 from torch_ref.model import SequenceModel
 
 
@@ -38,8 +39,7 @@ def sample(
     if not len(prompt):
         raise ValueError("a prompt needs at least one token")
     num_tokens = model.readout.out_features
-    if not 0 <= prompt.min() <= prompt.max() < num_tokens:
-        raise ValueError(f"prompt must be from 0 to {num_tokens - 1}, got {prompt.tolist()}")
+    check_range("prompt", prompt, num_tokens)
     if length < 0:
         raise ValueError(f"length must be 0 or more, got {length}")
     if not 0 <= temperature < math.inf:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from torch_ref.cells import map_carry
+from torch_ref.checks import check_range
 from torch_ref.diagnostics import recurrent_diagnostics
 from torch_ref.optimizers import (
     Factor,
@@ -149,23 +150,12 @@ def stream_loss(num_tokens: int) -> Loss:
 
 
 def _one_hot(tokens: Tensor, num_tokens: int) -> Tensor:
-    _check_range("tokens", tokens, num_tokens)
+    check_range("tokens", tokens, num_tokens)
     return nn.functional.one_hot(tokens.long(), num_tokens)
 
 
-def _check_range(name: str, values: Tensor, most: int, ignored: int | None = None) -> None:
-    """ValueError for values outside 0 … most − 1; a GPU would have to be waited for."""
-    if values.is_cuda:
-        return
-    wrong = values[(values < 0) | (values >= most)]
-    wrong = wrong if ignored is None else wrong[wrong != ignored]
-    if len(wrong):
-        besides = "" if ignored is None else f", or {ignored} to ignore one"
-        raise ValueError(f"{name} must be from 0 to {most - 1}{besides}, got {wrong[0].item()}")
-
-
 def _cross_entropy(logits: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
-    _check_range("classes", classes, logits.shape[-1], IGNORED)
+    check_range("classes", classes, logits.shape[-1], IGNORED)
     value = nn.functional.cross_entropy(
         logits.flatten(0, -2), classes.flatten(), ignore_index=IGNORED, reduction="sum"
     )

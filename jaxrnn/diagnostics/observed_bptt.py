@@ -121,7 +121,7 @@ def _backward(
     d_x = d_x.reshape(T - rest, *inputs.shape[1:])
     d_h_0 = by_state[0]
     if valid is not None:  # no ε is added where the state stays
-        by_state = by_state.at[1:].multiply(valid[..., None])
+        by_state = by_state.at[1:].set(jnp.where(valid[..., None], by_state[1:], 0))
     return d_weights, d_h_0, jnp.concatenate([d_x, *last]), by_state, None
 
 
