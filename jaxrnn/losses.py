@@ -187,7 +187,8 @@ def _cross_entropy(logits: Array, classes: Any) -> tuple[Array, Array]:
     losses = optax.softmax_cross_entropy_with_integer_labels(
         logits, jnp.where(is_known, classes, 0)
     )
-    n = jnp.maximum(jnp.sum(counts), 1)
-    value = jnp.sum(jnp.where(is_known, losses, 0)) / n
+    # 1 where all count, so that the mean is rounded as any other.
+    scale = counts.size / jnp.maximum(jnp.sum(counts), 1).astype(losses.dtype)
+    value = jnp.mean(jnp.where(is_known, losses, 0)) * scale
     value = jnp.where(jnp.all(is_known == counts), value, jnp.nan)
-    return value, jnp.sum(logits.argmax(-1) == classes) / n
+    return value, jnp.mean(logits.argmax(-1) == classes) * scale
