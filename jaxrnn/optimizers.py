@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
-from jaxrnn.paths import is_recurrent_kernel, named_leaves
+from jaxrnn.paths import Predicate, selected_matrices
 
 Factor = Callable[[Any], Any]  # the number of a step → what the learning rate is multiplied by
 
@@ -144,6 +144,7 @@ def optimizer(
     clip_value: float = 0.0,
     clip_adaptive: float = 0.0,
     factor: Factor | None = None,
+    where: Predicate | str | None = None,
 ) -> optax.GradientTransformation:
     """Clipping, then an optimizer, with a separate rate for W_hh if one is given.
 
@@ -157,9 +158,11 @@ def optimizer(
         / ‖g_i‖), where a unit's are a row of W_xh, W_hh or W_hy, and a bias is one unit (Brock et
         al. 2021); 0: not. Entries are clipped first, then units, then g as a whole.
       factor: the k-th step, from 0, → what all rates are multiplied by; see ``schedule``.
+      where: what ``recurrent_lr`` is for, as in ``project_recurrent``.
 
     Raises:
-      ValueError: an unknown name; a rate or a limit that is negative or not finite.
+      ValueError: an unknown name; a rate or a limit that is negative or not finite; at init, no
+        leaf that ``recurrent_lr`` is for.
 
     Example:
       >>> params = {"h": {"kernel": jnp.eye(2)}, "readout": {"bias": jnp.zeros(2)}}
@@ -185,7 +188,7 @@ def optimizer(
     steps = at_rate(lr)
     if recurrent_lr is not None:
         groups = {"recurrent": at_rate(recurrent_lr), "rest": steps}
-        steps = optax.partition(groups, _groups)
+        steps = optax.partition(groups, partial(_groups, where=where))
     if factor is not None:
         steps = optax.chain(steps, optax.scale_by_schedule(factor))
     if clip_norm:
@@ -207,10 +210,8 @@ rmsprop = partial(optimizer, "rmsprop")
 adam = partial(optimizer, "adam")
 
 
-def _groups(params: Any) -> Any:
+def _groups(params: Any, where: Predicate | str | None) -> Any:
     """The group of each leaf: W_hh, or the rest."""
-    names = [
-        "recurrent" if is_recurrent_kernel(path, leaf) else "rest"
-        for path, leaf in named_leaves(params)
-    ]
+    chosen = selected_matrices(params, where, "recurrent_lr")
+    names = ["recurrent" if i in chosen else "rest" for i in range(len(jax.tree.leaves(params)))]
     return jax.tree.unflatten(jax.tree.structure(params), names)

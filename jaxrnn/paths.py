@@ -48,3 +48,23 @@ def as_predicate(where: Predicate | str | None) -> Predicate:
     except re.error as error:
         raise ValueError(f"where={where!r} is not a regular expression: {error}") from None
     return lambda path, leaf: pattern.search(path) is not None
+
+
+def selected_matrices(params: Any, where: Predicate | str | None, caller: str) -> list[int]:
+    """Places among ``jax.tree.leaves`` of what ``where`` selects.
+
+    Raises:
+      ValueError: nothing is selected, or a leaf that is not a square floating-point matrix.
+    """
+    selects, leaves = as_predicate(where), named_leaves(params)
+    chosen = [i for i, (path, leaf) in enumerate(leaves) if selects(path, leaf)]
+    if not chosen:
+        listing = ", ".join(f"{path} {jnp.shape(leaf)}" for path, leaf in leaves)
+        raise ValueError(f"{caller}: where= selects none of the leaves: {listing}")
+    for path, leaf in (leaves[i] for i in chosen):
+        shape, dtype = jnp.shape(leaf), jnp.result_type(leaf)
+        if len(shape) < 2 or shape[-1] != shape[-2]:
+            raise ValueError(f"{caller} needs square matrices: {path} has shape {shape}")
+        if not jnp.issubdtype(dtype, jnp.floating):
+            raise ValueError(f"{caller} needs floating point: {path} is {dtype}")
+    return chosen

@@ -32,6 +32,7 @@ from jaxrnn.losses import Loss
 from jaxrnn.losses import classification_loss as classification_loss
 from jaxrnn.losses import regression_loss as regression_loss
 from jaxrnn.losses import stream_loss as stream_loss
+from jaxrnn.paths import Predicate
 
 # Fewer sequences on a device are not worth an all-reduce. Measured on two CPU cores with N = 100.
 MIN_SEQUENCES_PER_DEVICE = 8
@@ -192,6 +193,7 @@ def make_train_chunk(
     optimizer: optax.GradientTransformation,
     track_every: int = 1,
     devices: int | None = None,
+    where: Predicate | str | None = None,
 ) -> Callable[[TrainState, Any], tuple[TrainState, Measurements]]:
     """K steps (state, batches) → (state, measurements), the batches and results with a leading K.
 
@@ -211,9 +213,11 @@ def make_train_chunk(
         sequences or more, or one where leaves have other shapes; of any other loss one, which gives
         the right gradient whatever it computes. A state that was put on one device needs devices=1.
 
+      where: which leaves are the recurrent kernels that are tracked, as in ``project_recurrent``.
+
     Raises:
       ValueError: track_every < 1; at the first call, devices that there are not, or that cannot
-        share the batch.
+        share the batch; ``where`` that selects no square floating-point matrix.
 
     Example:
       >>> model = SequenceModel(VanillaCell(4), num_outputs=9)
@@ -229,9 +233,10 @@ def make_train_chunk(
       [nan  1. nan  1.]
     """
     check_whole("track_every", track_every)
+    tracked = partial(recurrent_diagnostics, where=where)
 
     def untracked(params: Any) -> Any:
-        shapes = jax.eval_shape(recurrent_diagnostics, params)
+        shapes = jax.eval_shape(tracked, params)
         return jax.tree.map(lambda leaf: jnp.full(leaf.shape, not_measured(), leaf.dtype), shapes)
 
     def run(axis_name: str | None, state: TrainState, batches: Any) -> Any:
@@ -242,7 +247,7 @@ def make_train_chunk(
             state, measured = step(state, batch)
             # The step's place in the chunk is the same for all seeds, so the branch survives vmap.
             is_tracked = steps_left % track_every == 0
-            norm, error = jax.lax.cond(is_tracked, recurrent_diagnostics, untracked, state.params)
+            norm, error = jax.lax.cond(is_tracked, tracked, untracked, state.params)
             return state, measured._replace(spectral_norm=norm, orthogonality_error=error)
 
         num_steps = jax.tree.leaves(batches)[0].shape[0]

@@ -15,7 +15,7 @@ import optax
 from jax.sharding import PartitionSpec
 
 from jaxrnn.orthogonal import RETRACTIONS, Retraction
-from jaxrnn.paths import Predicate, as_predicate, named_leaves
+from jaxrnn.paths import Predicate, as_predicate, named_leaves, selected_matrices
 
 
 class ProjectRecurrentState(NamedTuple):
@@ -75,7 +75,7 @@ def project_recurrent(
         return (Q - param.astype(Q.dtype)).astype(update.dtype)
 
     def init(params: optax.Params) -> ProjectRecurrentState:
-        _selected(params, selects)
+        selected_matrices(params, selects, "project_recurrent")
         return ProjectRecurrentState(count=jnp.zeros([], jnp.int32))
 
     def update(
@@ -83,7 +83,7 @@ def project_recurrent(
     ) -> tuple[optax.Updates, ProjectRecurrentState]:
         if params is None:
             raise ValueError("project_recurrent needs params: call update(updates, state, params)")
-        chosen = _selected(params, selects)
+        chosen = selected_matrices(params, selects, "project_recurrent")
         old = jax.tree.leaves(params)
         new, treedef = jax.tree.flatten(updates)
         _check_same_structure(updates, params)
@@ -123,7 +123,7 @@ def retract_params(
     """
     retract = _of_kernels(retraction, layout)
     leaves, treedef = jax.tree.flatten(params)
-    for i in _selected(params, as_predicate(where)):
+    for i in selected_matrices(params, where, "retract_params"):
         leaves[i] = retract(leaves[i]).astype(leaves[i].dtype)
     return jax.tree.unflatten(treedef, leaves)
 
@@ -187,19 +187,3 @@ def _whole(W: jax.Array) -> jax.Array:
     if rows is None and columns is None:
         return W
     return jax.sharding.reshard(W, sharding.update(spec=PartitionSpec(*batch, None, None)))
-
-
-def _selected(params: Any, selects: Predicate) -> list[int]:
-    """Places of the leaves that ``selects`` takes, each a square floating-point matrix."""
-    leaves = named_leaves(params)
-    chosen = [i for i, (path, leaf) in enumerate(leaves) if selects(path, leaf)]
-    if not chosen:
-        listing = ", ".join(f"{path} {jnp.shape(leaf)}" for path, leaf in leaves)
-        raise ValueError(f"project_recurrent: where= selects none of the leaves: {listing}")
-    for path, leaf in (leaves[i] for i in chosen):
-        shape, dtype = jnp.shape(leaf), jnp.result_type(leaf)
-        if len(shape) < 2 or shape[-1] != shape[-2]:
-            raise ValueError(f"project_recurrent needs square matrices: {path} has shape {shape}")
-        if not jnp.issubdtype(dtype, jnp.floating):
-            raise ValueError(f"project_recurrent needs floating point: {path} is {dtype}")
-    return chosen

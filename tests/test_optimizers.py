@@ -220,6 +220,17 @@ def test_float32_stays_float32_in_double_precision(params_and_grads):
     assert {leaf.dtype for leaf in jax.tree.leaves(updates)} == {jnp.dtype("float32")}
 
 
+def test_the_rate_of_recurrent_kernels_of_other_names():
+    params = {"mine": {"W_hh": jnp.eye(3)}, "h": {"kernel": jnp.eye(3)}}
+    ours = sgd(1.0, recurrent_lr=0.25, where="W_hh")
+    updates, _ = ours.update(params, ours.init(params), params)
+    assert updates["mine"]["W_hh"][0, 0] == -0.25
+    assert updates["h"]["kernel"][0, 0] == -1
+    for refused in (sgd(1.0, recurrent_lr=0.5), sgd(1.0, recurrent_lr=0.5, where="W_yh")):
+        with pytest.raises(ValueError, match=r"recurrent_lr: where= selects none .* mine/W_hh"):
+            refused.init({"mine": {"W_hh": jnp.eye(3)}})
+
+
 @pytest.mark.parametrize("name", OPTIMIZERS)
 @pytest.mark.parametrize("recurrent_lr", [None, 1e-3])
 def test_torch_takes_the_same_steps(rng, x64, name, recurrent_lr):

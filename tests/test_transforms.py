@@ -248,6 +248,16 @@ def test_replicated_and_sharded_kernels():
     assert run.returncode == 0, run.stderr
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("retraction", ["qr", "householder", "polar", "cholesky"])
+@pytest.mark.parametrize("size", [64, 128, 256])
+def test_seeds_that_two_devices_share(size, retraction):
+    """jaxlib's batched decompositions never return there: see jaxrnn/decompositions.py."""
+    script = [sys.executable, "-m", "tests.sharded_seeds", retraction, str(size)]
+    run = subprocess.run(script, cwd=ROOT, capture_output=True, text=True, timeout=100)
+    assert run.returncode == 0, run.stderr
+
+
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
 def test_half_precision_leaves_are_retracted_in_float32(rng, dtype):
     kernel, update = (jnp.asarray(rng.standard_normal((N, N)), dtype) for _ in range(2))

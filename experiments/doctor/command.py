@@ -1,6 +1,7 @@
 """Measure, then write and print."""
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,9 +14,7 @@ from experiments.harness.command import cli
 from experiments.harness.records.results import NotWritten, plain, write_atomically
 from experiments.harness.running import report
 from experiments.harness.saving.session import saved_job
-from jaxrnn.diagnosis import (
-    how,
-)
+from jaxrnn.diagnosis import how
 from jaxrnn.diagnosis.findings import conditions_of
 from jaxrnn.diagnosis.report import SHOWN_REMEDIES
 
@@ -27,21 +26,35 @@ def print_findings(examined: Sequence[Examined]) -> None:
         table.add_column(heading)
     rows: dict[tuple[str, str], list[tuple[int, str, tuple[str, ...]]]] = {}
     for one in examined:
-        for found in one.findings:
+        for found in one.findings or ():
             row = one.seed, found.cause, found.first_aid[:SHOWN_REMEDIES]
             rows.setdefault((one.name, found.condition), []).append(row)
         if not one.findings:
             row = one.seed, "; ".join(one.remarks), ()
-            rows.setdefault((one.name, "healthy"), []).append(row)
+            (condition,) = _conditions(one)
+            rows.setdefault((one.name, condition), []).append(row)
+    runs = Counter(one.name for one in examined)
     named: dict[str, None] = {}
     for (name, condition), group in rows.items():
-        seeds = ", ".join(dict.fromkeys(str(seed) for seed, _, _ in group))
         _, cause, aid = group[0]
-        table.add_row(escape(f"{name}, seed {seeds}"), condition, cause, "\n".join(aid))
+        who = f"{name}, {_seeds([seed for seed, _, _ in group], runs[name])}"
+        table.add_row(escape(who), condition, cause, "\n".join(aid))
         named |= dict.fromkeys(aid)
     report.console.print(table)
     for remedy in named:
         report.console.print(f"{remedy}: {how(remedy)}", markup=False)
+
+
+def _conditions(one: Examined) -> tuple[str, ...]:
+    return ("not examined",) if one.findings is None else conditions_of(one.findings)
+
+
+def _seeds(seeds: Sequence[int], runs: int) -> str:
+    """Which of a name's runs, all of them named."""
+    seeds = list(dict.fromkeys(seeds))
+    word = "seed" if len(seeds) == 1 else "seeds"
+    share = f" ({len(seeds)} of {runs})" if runs > 1 else ""
+    return f"{word} {', '.join(map(str, seeds))}{share}"
 
 
 def as_json(examined: Sequence[Examined]) -> list[dict[str, Any]]:
@@ -50,8 +63,8 @@ def as_json(examined: Sequence[Examined]) -> list[dict[str, Any]]:
         {
             "run": one.name,
             "seed": one.seed,
-            "conditions": list(conditions_of(one.findings)),
-            "findings": [plain(vars(finding)) for finding in one.findings],
+            "conditions": list(_conditions(one)),
+            "findings": [plain(vars(finding)) for finding in one.findings or ()],
             "remarks": list(one.remarks),
             "report": one.report.to_json() if one.report else None,
         }

@@ -26,6 +26,8 @@ from jaxrnn.diagnosis import (
 
 SEQUENCES = 32  # that a network is examined on
 MAX_RESULTS_BYTES = 2**26  # sixty times what the commands write at most
+# What is read of a run in results.json; jaxrnn.diagnosis checks what it reads of the history.
+FIELDS = {"method": str, "backend": str, "seed": int, "settings": dict, "history": dict}
 
 
 @dataclass(frozen=True)
@@ -35,20 +37,20 @@ class Examined:
     Attributes:
       name: its method, and what is special about it.
       seed: its own.
-      findings: none where it is healthy.
+      findings: none where it is healthy; None: it has no history of losses to examine.
       remarks: what else is conspicuous of the run.
       report: of the network, where there is one.
     """
 
     name: str
     seed: int
-    findings: Sequence[Finding]
+    findings: Sequence[Finding] | None
     remarks: tuple[str, ...] = ()
     report: Report | None = None
 
 
 def examine_results(path: Path) -> list[Examined]:
-    """Every run of a results.json that has a history.
+    """Every run of a results.json.
 
     Raises:
       ValueError: it cannot be read, is of another schema, or no run has a history.
@@ -62,22 +64,37 @@ def examine_results(path: Path) -> list[Examined]:
     if missing or not isinstance(results["runs"], list):
         raise ValueError(f"{path} is no results.json: no {', '.join(sorted(missing)) or 'runs'}")
     try:
-        trained = [run for run in results["runs"] if _has_losses(run)]
-        if not trained:
-            raise ValueError("no run has a history of losses, nothing to examine")
-        return [_examine_run(results, run) for run in trained]
-    except KeyError as error:
-        raise ValueError(f"{path}: a run without {error}") from None
-    except (TypeError, AttributeError, ValueError) as error:
+        examined = [_examine_run(results, i) for i in range(len(results["runs"]))]
+    except (TypeError, AttributeError, ValueError, OverflowError) as error:
         raise ValueError(f"{path}: {error}") from None
+    if all(one.findings is None for one in examined):
+        raise ValueError(f"{path}: no run has a history of losses, nothing to examine")
+    return examined
 
 
-def _examine_run(results: dict[str, Any], run: dict[str, Any]) -> Examined:
+def _check_fields(number: int, run: Any) -> None:
+    """ValueError that names what is missing, or of another type."""
+    if not isinstance(run, dict):
+        raise ValueError(f"runs[{number}] must be a table of names, got {type(run).__name__}")
+    for name, kind in FIELDS.items():
+        if name not in run:
+            raise ValueError(f"runs[{number}] has no {name}")
+        if not isinstance(run[name], kind):
+            found = type(run[name]).__name__
+            raise ValueError(f"{name} of runs[{number}] must be {kind.__name__}, got {found}")
+
+
+def _examine_run(results: dict[str, Any], number: int) -> Examined:
+    run = results["runs"][number]
+    _check_fields(number, run)
     method, settings = run["method"], run["settings"]
+    name = _name(method, run["backend"], settings)
+    if not _has_losses(run):
+        return Examined(name, run["seed"], None, ("no epoch ended",))
     recipe = recipe_of(results["experiment"], results["config"], method, settings)
     findings = read_history(run, recipe.task.baseline)
     remarks = read_course(run).remarks(HistoryThresholds())
-    return Examined(_name(method, run["backend"], settings), run["seed"], findings, remarks)
+    return Examined(name, run["seed"], findings, remarks)
 
 
 def _has_losses(run: dict[str, Any]) -> bool:

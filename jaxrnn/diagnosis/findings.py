@@ -1,10 +1,13 @@
 """One thing that is wrong, where, why, and what to do about it."""
 
+import itertools
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from jaxrnn.diagnosis.first_aid import FIRST_AID, Aid
+from jaxrnn.diagnosis.first_aid import FIRST_AID, REMEDIES, Aid
+
+GATES = frozenset({"gru", "lstm"})
 
 
 @dataclass(frozen=True)
@@ -73,5 +76,17 @@ def finding(
     """
     aid = special or FIRST_AID[condition]
     known = {name: value for name, value in numbers.items() if value == value}  # not NaN
-    advised = tuple(name for name in aid.remedies if name not in in_use)
+    advised = _advisable(aid.remedies, in_use)
     return Finding(condition, layer, aid.cause.format_map(_Known(known)), numbers, advised)
+
+
+def _advisable(remedies: Sequence[str], in_use: Collection[str]) -> tuple[str, ...]:
+    """Those not in use; beside gates, those that keep them and were measured to help more."""
+    if gates := GATES.intersection(in_use):
+        remedies = [*itertools.takewhile(lambda name: name not in gates, remedies)]
+        remedies = [name for name in remedies if not _takes_gates_away(name)]
+    return tuple(name for name in remedies if name not in in_use)
+
+
+def _takes_gates_away(remedy: str) -> bool:
+    return any(REMEDIES[part].is_for_vanilla_cell for part in remedy.split("+"))

@@ -55,6 +55,11 @@ class Remedy(NamedTuple):
         rate = "" if self.rate is None else f"lr = {self.rate:g} in place of {self._others()}"
         return ", ".join(filter(None, (self.cell, self.optimizer, rate, self.words)))
 
+    @property
+    def is_for_vanilla_cell(self) -> bool:
+        """Whether it changes what a VanillaCell has, and takes gates away from another cell."""
+        return self.cell.startswith("cell.copy(")
+
     def _others(self) -> str:
         return "Adam or RMSprop" if "optax.sgd" in self.optimizer else "SGD"
 
@@ -122,6 +127,10 @@ REMEDIES: dict[str, Remedy] = {
         'cell.copy(activation="modrelu", recurrent_kernel_init=initializers.henaff())'
     ),
     "projection_modrelu": Remedy(f'cell.copy(activation="modrelu", {_ORTHOGONAL})', _PROJECTED),
+    "gradient_path": Remedy(
+        words="a way for gradients from the loss to every parameter: no argmax, rounding or "
+        "comparison, no stop_gradient, no weights that are all zero"
+    ),
     "clean_data": Remedy(
         words="look for it where the data come from, before anything else: a division by 0, a "
         "logarithm of 0, missing values, a mean over nothing"
@@ -136,6 +145,12 @@ FIRST_AID: dict[str, Aid] = {
         "the first place with NaN or Inf is {place}: a step that was too long, an overflow, or "
         "data that had it",
         ("clip_norm", "lower_rate", "orthogonal_init", "projection", "adam", "warm_up"),
+    ),
+    "no_gradient": Aid(
+        "nothing changes in training",
+        "the gradient of the loss, {loss:.4g}, is exactly 0 in every parameter: the loss does not "
+        "depend on them, or only through what has no derivative",
+        ("gradient_path",),
     ),
     "unstable": Aid(
         "the loss jumps, the run restarts or diverges",
@@ -220,6 +235,12 @@ TRUNCATED = Aid(
     "is not learnt",
     ("longer_bptt", "lstm", "gru", "skip"),
 )
+UNREACHED = Aid(
+    "a layer does not change in training",
+    "no gradient of the loss reaches this layer: what is above it has weights of zero, units that "
+    "pass nothing, or a stop_gradient (a readout that begins at zero moves in the first step)",
+    ("gradient_path",),
+)
 BAD_DATA = Aid(
     "NaN or Inf in the data",
     "the first place with NaN or Inf is {place}: the data have it, and no remedy in training helps",
@@ -234,6 +255,7 @@ LARGE_INPUTS = Aid(
 )
 SPECIAL: dict[str, Aid] = {
     "vanishing": TRUNCATED,
+    "no_gradient": UNREACHED,
     "saturated": LARGE_INPUTS,
     "non_finite": BAD_DATA,
 }

@@ -1,6 +1,7 @@
 """From evidence to conditions: the rules, and the thresholds that they compare with.
 
     non_finite      NaN or Inf in inputs, parameters, states, outputs, targets, loss or gradients
+    no_gradient     the gradient of the loss is exactly 0, in all parameters or in a layer's states
     saturated       more than a share of tanh's values lie beyond ±0.95
     dead_units      more than a share of units never change
     vanishing       m_0 < vanishing: of a signal at the end next to nothing gets back to the start
@@ -16,7 +17,8 @@ short_memory is the model's.
 
 ``short_memory`` says how the model is, not that this is wrong: where a loss asks for recent inputs
 only, nothing else can be expected. What vanishes has a short memory too. A network may have one
-without vanishing, where what it keeps is not read.
+without vanishing, where what it keeps is not read. A fresh network is judged as it is; what it can
+still learn is not known, and the report says that it is fresh.
 """
 
 from typing import Any
@@ -24,7 +26,7 @@ from typing import Any
 from jaxrnn.activations import ACTIVATIONS
 from jaxrnn.cell_types import cell_types
 from jaxrnn.diagnosis.findings import Finding, finding
-from jaxrnn.diagnosis.first_aid import BAD_DATA, LARGE_INPUTS, REMEDIES, TRUNCATED
+from jaxrnn.diagnosis.first_aid import BAD_DATA, LARGE_INPUTS, REMEDIES, TRUNCATED, UNREACHED
 from jaxrnn.diagnosis.measure_network import Evidence, LayerEvidence
 from jaxrnn.diagnosis.thresholds import Thresholds
 from jaxrnn.diagnostics.profiles import SATURATED
@@ -36,6 +38,7 @@ def find(evidence: Evidence, thresholds: Thresholds) -> tuple[Finding, ...]:
     if evidence.not_finite:
         special = BAD_DATA if evidence.not_finite.split()[0] in ("inputs", "targets") else None
         findings.append(finding("non_finite", None, special, place=evidence.not_finite))
+    findings += _without_gradient(evidence)
     for path, layer in evidence.layers.items():
         findings += _in_layer(path, layer, thresholds)
     if evidence.early_share < thresholds.short_memory:
@@ -49,6 +52,16 @@ def find(evidence: Evidence, thresholds: Thresholds) -> tuple[Finding, ...]:
             )
         )
     return tuple(findings)
+
+
+def _without_gradient(evidence: Evidence) -> list[Finding]:
+    if evidence.gradient_norm == 0:
+        return [finding("no_gradient", None, loss=evidence.loss)]
+    return [
+        finding("no_gradient", path, UNREACHED)
+        for path, layer in evidence.layers.items()
+        if not any(layer.gradient)  # NaN is some
+    ]
 
 
 def in_use(evidence: Evidence) -> set[str]:

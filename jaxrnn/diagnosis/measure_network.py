@@ -11,6 +11,7 @@ each sequence's own end.
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
@@ -20,6 +21,7 @@ from jaxtyping import Array
 
 from jaxrnn import diagnostics
 from jaxrnn.diagnosis.checks import LossFunction
+from jaxrnn.diagnosis.freshness import is_fresh
 from jaxrnn.diagnosis.measure_early_inputs import Exchange, early_share, plan_exchange
 from jaxrnn.diagnostics import LayerObservation, Observation
 from jaxrnn.paths import is_recurrent_kernel, named_leaves
@@ -107,6 +109,7 @@ class Evidence:
         exchange.
       not_finite: the first of inputs, parameters, states, outputs, targets (of a loss that is
         not finite), loss and gradients with NaN or Inf, by name; None: there is none.
+      is_fresh: whether nothing has been trained yet, by jaxrnn/diagnosis/freshness.py.
       layers: by the path of their cell's parameters.
 
     Example:
@@ -124,6 +127,7 @@ class Evidence:
     gradient_norm: float
     early_share: float
     not_finite: str | None
+    is_fresh: bool
     layers: dict[str, LayerEvidence]
 
 
@@ -142,7 +146,10 @@ def measure(
     def numbers(variables: Any, batch: Any, key: Array) -> Any:
         return _numbers(model, variables, batch, loss_fn, key, exchange)
 
-    return _evidence(jax.device_get(numbers(variables, batch, key)), shapes)
+    found = numbers(variables, batch, key)
+    # By itself, where the compiler sees that init's outputs are not asked for.
+    found["is_fresh"] = jax.jit(partial(is_fresh, model))(variables["params"], batch[0])
+    return _evidence(jax.device_get(found), shapes)
 
 
 def _numbers(
@@ -258,6 +265,7 @@ def _evidence(numbers: dict[str, Any], shapes: Observation) -> Evidence:
         gradient_norm=math.hypot(*norms),
         early_share=float(numbers["early_share"]),
         not_finite=_first_not_finite(numbers, layers),
+        is_fresh=bool(numbers["is_fresh"]),
         layers=layers,
     )
 

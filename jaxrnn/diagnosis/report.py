@@ -64,12 +64,18 @@ class Report:
             f"loss {self.evidence.loss:.4g}, gradient norm {self.evidence.gradient_norm:.3g}, "
             f"early inputs move the outputs by {_share(self.evidence.early_share)} of what all do"
         )
+        if self.evidence.is_fresh:
+            rows.append(
+                "nothing has been trained yet: what the network can still learn is not known"
+            )
         if remarks := self.course.remarks(self.thresholds.history) if self.course else ():
             rows += textwrap.wrap(f"in training {'; '.join(remarks)}", WIDTH)
         for one in self.findings:
             where = f" ({one.layer})" if one.layer else ""
             rows += ["", one.condition + where]
             rows += textwrap.wrap(one.cause, WIDTH, initial_indent="  ", subsequent_indent="  ")
+            if not one.first_aid:
+                rows.append("  → nothing that was measured helps more than what is in use")
             for remedy in one.first_aid[:SHOWN_REMEDIES]:
                 rows += textwrap.wrap(
                     f"{remedy}: {how(remedy)}",

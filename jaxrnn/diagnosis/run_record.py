@@ -116,6 +116,7 @@ def _numbers(table: Mapping[str, Any], name: str) -> tuple[float, ...]:
     if not isinstance(column, Sequence) or isinstance(column, str):
         raise ValueError(f"{name} of a history must be a list, got {type(column).__name__}")
     for value in column:
-        if value is not None and not isinstance(value, int | float):
-            raise ValueError(f"{name} of a history must hold numbers, got {value!r}")
+        is_number = isinstance(value, float) or (isinstance(value, int) and abs(value) < 2**1023)
+        if value is not None and not is_number:
+            raise ValueError(f"{name} of a history must hold numbers, got {value!r:.40}")
     return tuple(math.nan if value is None else float(value) for value in column)

@@ -1,13 +1,15 @@
 """What the recurrent kernels themselves show: how they stretch, and how far from orthogonal."""
 
 import math
+import warnings
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxrnn.paths import is_recurrent_kernel, named_leaves
+from jaxrnn.decompositions import singular_values, svd
+from jaxrnn.paths import Predicate, is_recurrent_kernel, named_leaves, selected_matrices
 
 
 def not_measured() -> float:
@@ -36,7 +38,20 @@ def spectral_norm(W: Float[Array, "*batch N N"]) -> Float[Array, "*batch"]:
       >>> print(f"{diagnostics.spectral_norm(W):.2f}")
       4.06
     """
-    return jnp.linalg.svd(_at_least_float32(W), compute_uv=False)[..., 0]
+    return _spectral_norm(_at_least_float32(W))
+
+
+@jax.custom_jvp
+def _spectral_norm(W: Array) -> Array:
+    return singular_values(W)[..., 0]
+
+
+@_spectral_norm.defjvp
+def _spectral_norm_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    """dσ = uᵀ dW v."""
+    (W,), (E,) = primals, tangents
+    U, sigma, Vt = svd(W)
+    return sigma[..., 0], jnp.einsum("...i,...ij,...j", U[..., :, 0], E, Vt[..., 0, :])
 
 
 def spectral_radius(W: Float[Array, "*batch N N"]) -> Float[Array, "*batch"]:
@@ -85,10 +100,20 @@ def orthogonality_error(W: Float[Array, "*batch N N"]) -> Float[Array, "*batch"]
     return distance / jnp.sqrt(jnp.asarray(N, W.dtype))
 
 
-def recurrent_diagnostics(params: Any) -> tuple[Float[Array, ""], Float[Array, ""]]:
+def recurrent_diagnostics(
+    params: Any, where: Predicate | str | None = None
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """The largest spectral norm and orthogonality error of all recurrent kernels in ``params``.
 
-    A cell with gates has several. ``not_measured`` for a model without a square recurrent kernel.
+    A cell with gates has several.
+
+    Args:
+      params: any pytree.
+      where: which leaves are recurrent kernels, as in ``project_recurrent``. Default: those of this
+        library's and of Flax's cells; where there is none, a warning and ``not_measured``.
+
+    Raises:
+      ValueError: ``where`` selects nothing, or a leaf that is not a square floating-point matrix.
 
     Example:
       >>> params = {"cell": {"h": {"kernel": 2 * jnp.eye(4)}, "i": {"kernel": jnp.ones((3, 4))}}}
@@ -96,9 +121,15 @@ def recurrent_diagnostics(params: Any) -> tuple[Float[Array, ""], Float[Array, "
       >>> float(norm), float(error)
       (2.0, 3.0)
     """
-    kernels = [leaf for path, leaf in named_leaves(params) if is_recurrent_kernel(path, leaf)]
-    if not kernels:
+    if where is None and not any(is_recurrent_kernel(*leaf) for leaf in named_leaves(params)):
+        warnings.warn(
+            "recurrent_diagnostics: no leaf is a recurrent kernel of a known cell, so that nothing "
+            f"is measured; where= selects one of {', '.join(dict(named_leaves(params)))}",
+            stacklevel=2,
+        )
         return jnp.asarray(not_measured()), jnp.asarray(not_measured())
+    leaves = jax.tree.leaves(params)
+    kernels = [leaves[i] for i in selected_matrices(params, where, "recurrent_diagnostics")]
     norms = jnp.stack([spectral_norm(W).max() for W in kernels])
     errors = jnp.stack([orthogonality_error(W).max() for W in kernels])
     return norms.max(), errors.max()

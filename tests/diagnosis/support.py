@@ -21,12 +21,20 @@ HEALTHY_LAYER = LayerEvidence(
 )
 
 
-def evidence(early_share=0.4, not_finite=None, upper=None, **layer) -> Evidence:
+def evidence(
+    early_share=0.4,
+    not_finite=None,
+    upper=None,
+    loss=1.25,
+    gradient_norm=0.5,
+    is_fresh=False,
+    **layer,
+) -> Evidence:
     """Of a healthy layer, changed in some numbers, and one above it."""
     layers = {"cell": dataclasses.replace(HEALTHY_LAYER, **layer)}
     if upper is not None:
         layers["upper"] = dataclasses.replace(HEALTHY_LAYER, **upper)
-    return Evidence(1.25, 0.5, early_share, not_finite, layers)
+    return Evidence(loss, gradient_norm, early_share, not_finite, is_fresh, layers)
 
 
 NAN = math.nan

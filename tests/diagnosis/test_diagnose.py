@@ -18,7 +18,7 @@ from jaxrnn import (
     diagnose,
     initializers,
 )
-from jaxrnn.diagnosis import FIRST_AID, HistoryThresholds, Thresholds
+from jaxrnn.diagnosis import FIRST_AID, HistoryThresholds, Thresholds, how
 from jaxrnn.diagnosis.checks import check
 from jaxrnn.diagnosis.measure_early_inputs import plan_exchange
 from jaxrnn.diagnosis.measure_network import _memory, _numbers
@@ -145,6 +145,65 @@ def test_what_a_run_shows_comes_before_what_it_leads_to_and_without_what_is_in_u
     assert report.conditions[-1] == "stuck_at_baseline"
     assert "skip" in FIRST_AID["stuck_at_baseline"].remedies
     assert "skip" not in report.findings[-1].first_aid
+
+
+# Fresh networks, and those that no gradient reaches
+
+FRESH = {
+    "SimpleCell": nn.SimpleCell(N),  # orthogonal, as Flax has it
+    "GRUCell": nn.GRUCell(N),
+    "LSTMCell": nn.OptimizedLSTMCell(N),
+}
+
+
+@pytest.mark.parametrize("cell", FRESH)
+def test_a_fresh_network_is_called_fresh_and_keeps_its_gates(rng, cell):
+    model = SequenceModel(FRESH[cell], C, last_only=True)
+    _, batch = problem(rng, model, (B, 40, D))
+    variables = jax.jit(model.init)(jax.random.key(3), batch[0])
+    report = diagnose(model, variables, batch, loss_fn)
+    assert report.evidence.is_fresh
+    assert "nothing has been trained yet" in str(report)
+    for one in report.findings if cell != "SimpleCell" else ():
+        assert not any("cell.copy" in how(remedy) for remedy in one.first_aid)
+    trained = jax.tree.map(lambda leaf: leaf + 1e-3, variables)
+    report = diagnose(model, trained, batch, loss_fn)
+    assert not report.evidence.is_fresh
+    assert "nothing has been trained yet" not in str(report)
+
+
+def constant(outputs, _):
+    return jnp.float32(0.7)
+
+
+def counted(outputs, _):
+    return (outputs.argmax(-1) == 0).mean()
+
+
+def stopped(outputs, targets):
+    return loss_fn(jax.lax.stop_gradient(outputs), targets)
+
+
+@pytest.mark.parametrize("loss", [constant, counted, stopped])
+def test_a_loss_without_a_gradient(rng, loss):
+    model = SequenceModel(VanillaCell(N, "identity"), C)
+    variables, batch = problem(rng, model)
+    report = diagnose(model, variables, batch, loss)
+    assert report.conditions == ("no_gradient",)
+    assert "exactly 0 in every parameter" in str(report)
+
+
+def test_a_layer_that_no_gradient_reaches(rng):
+    model = SequenceModel(
+        VanillaCell(N, "identity"),
+        C,
+        kernel_init=nn.initializers.zeros,
+        bias_init=nn.initializers.ones,
+    )
+    report = diagnose(model, *problem(rng, model), loss_fn)
+    (found,) = (one for one in report.findings if one.condition == "no_gradient")
+    assert found.layer == "cell"
+    assert "no gradient of the loss reaches this layer" in found.cause
 
 
 # Padded, truncated and masked sequences, and tasks that end in blanks

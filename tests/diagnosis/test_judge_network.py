@@ -91,8 +91,9 @@ def test_a_special_cause():
 
     assert first_aid("TruncatedCell(GRUCell)", 0.0, 0.8, 1.0) == "longer_bptt"
     # Without the cut it would not be better.
-    assert first_aid("TruncatedCell(GRUCell)", 0.0, 1e-7, 1.0) == FIRST_AID["vanishing"].remedies[0]
-    assert first_aid("GRUCell", 0.0, 0.8, 1.0) == FIRST_AID["vanishing"].remedies[0]
+    advised = FIRST_AID["vanishing"].remedies[0]
+    assert first_aid("TruncatedCell(VanillaCell)", 0.0, 1e-7, 1.0) == advised
+    assert first_aid("VanillaCell", 0.0, 0.8, 1.0) == advised
 
 
 def test_a_cell_whose_kernels_have_other_names():
@@ -103,8 +104,7 @@ def test_a_cell_whose_kernels_have_other_names():
 @pytest.mark.parametrize(
     ("layer", "in_use"),
     [
-        ({"cell": "GRUCell"}, "gru"),
-        ({"cell": "SkipCell(LeakyCell(OptimizedLSTMCell))"}, "lstm"),
+        ({"cell": "MGUCell", "activation": "modrelu"}, "modrelu"),
         ({"cell": "VanillaCell", "activation": "relu"}, "relu"),
     ],
 )
@@ -115,6 +115,26 @@ def test_what_a_cell_is_already_is_not_advised(layer, in_use):
     assert one.first_aid == tuple(name for name in advised if name != in_use)
     (one,) = find(evidence(memory=(1e9, 10.0, 1.0), **layer), LIMITS)
     assert in_use not in one.first_aid
+
+
+@pytest.mark.parametrize(
+    ("cell", "advised"),
+    [("GRUCell", ()), ("SkipCell(LeakyCell(OptimizedLSTMCell))", ("gru",))],
+)
+def test_gates_are_advised_what_keeps_them_and_was_better(cell, advised):
+    (one,) = find(evidence(early_share=0.0, cell=cell), LIMITS)
+    assert one.first_aid == advised
+
+
+def test_without_a_gradient():
+    (one,) = find(evidence(gradient_norm=0.0, gradient=(0.0,) * 5, loss=0.25), LIMITS)
+    assert (one.condition, one.layer) == ("no_gradient", None)
+    assert "the gradient of the loss, 0.25, is exactly 0" in one.cause
+    (one,) = find(evidence(upper={}, gradient=(0.0,) * 5), LIMITS)
+    assert (one.condition, one.layer) == ("no_gradient", "cell")
+    # What vanishes is still there at the end; what is not finite is not zero.
+    assert not find(evidence(gradient=(0.0, 0.0, 0.0, 0.0, 1e-30)), LIMITS)
+    assert not find(evidence(gradient=(NAN,) * 5), LIMITS)
 
 
 def test_what_could_not_be_measured_is_left_open():

@@ -35,6 +35,7 @@ def numbers(**changes):
         "loss": np.float32(2.0),
         "gradients": {"cell/h/kernel": np.float32(3.0), "cell/i/bias": np.float32(4.0)},
         "early_share": np.float32(0.5),
+        "is_fresh": np.bool_(True),
         "layers": {"cell": layer, "cell#2": layer},
         "kernels": {"cell/h/kernel": (0.9, np.array([1.5, 0.5])), "cellar/h/kernel": (1.0, [1.0])},
         "finite": finite,
@@ -52,6 +53,7 @@ def test_plain_numbers():
     seen = evidence()
     assert (seen.loss, seen.gradient_norm, seen.early_share) == (2.0, 5.0, 0.5)
     assert seen.not_finite is None
+    assert seen.is_fresh is True
     # A cell that is run twice has its kernels twice, and none of a cell with a longer name.
     for path in ("cell", "cell#2"):
         layer = seen.layers[path]

@@ -71,7 +71,40 @@ def test_a_model_is_as_bad_as_the_worst_of_its_recurrent_kernels(matrices):
 
 
 def test_a_model_without_recurrent_kernels_has_no_measurements():
-    assert np.isnan(recurrent_diagnostics({"readout": {"kernel": jnp.eye(3)}})).all()
+    with pytest.warns(UserWarning, match="where= selects one of readout/kernel"):
+        measured = recurrent_diagnostics({"readout": {"kernel": jnp.eye(3)}})
+    assert np.isnan(measured).all()
+
+
+@pytest.mark.parametrize("where", ["W_hh", lambda path, leaf: path == "mine/W_hh"])
+def test_kernels_of_other_names_are_selected(matrices, where):
+    """The cell's own are not measured then."""
+    params = {"h": {"kernel": 9 * matrices[1, 1]}, "mine": {"W_hh": matrices[0, 1]}}
+    norm, error = jax.jit(lambda params: recurrent_diagnostics(params, where))(params)
+    np.testing.assert_allclose(norm, np.linalg.norm(matrices[0, 1], 2), **CLOSE)
+    np.testing.assert_allclose(error, reference.orthogonality_error(matrices[0, 1]), **CLOSE)
+
+
+@pytest.mark.parametrize(
+    ("where", "message"),
+    [
+        ("W_xx", r"where= selects none of the leaves: W_hh \(3, 3\), b \(3,\)"),
+        ("b", r"needs square matrices: b has shape \(3,\)"),
+        ("(", "not a regular expression"),
+    ],
+)
+def test_selections_that_are_refused(where, message):
+    with pytest.raises(ValueError, match=message):
+        recurrent_diagnostics({"W_hh": jnp.eye(3), "b": jnp.ones(3)}, where)
+
+
+def test_the_gradient_of_the_spectral_norm(matrices):
+    """u vᵀ of the largest singular value, in a batch and under vmap."""
+    U, _, Vt = np.linalg.svd(matrices)
+    expected = U[..., :, :1] * Vt[..., :1, :]
+    summed = jax.grad(lambda W: spectral_norm(W).sum())
+    for gradient in (summed, jax.vmap(jax.vmap(jax.grad(spectral_norm)))):
+        np.testing.assert_allclose(jax.jit(gradient)(matrices), expected, rtol=0, atol=1e-12)
 
 
 def test_half_precision_is_measured_in_float32(rng):

@@ -22,7 +22,7 @@ SCHEDULE = Schedule(2, 11, 4, 10)
 K = SCHEDULE.epochs * SCHEDULE.steps_per_epoch  # two steps of warm-up, then decay
 KINDS = {"adam": "adaptive", "rmsprop": "adaptive", "sgd": "plain", "momentum": "plain"}
 NAMES = {name: getattr(jaxrnn, name) for name in jaxrnn.__all__} | {"optax": optax, "nn": nn}
-WORDS = {"scaled_inputs", "longer_bptt", "growing_length", "clean_data"}
+WORDS = {"scaled_inputs", "longer_bptt", "growing_length", "clean_data", "gradient_path"}
 # Adam on tanh from ±1/√N; Adam on ReLU from 1.5 I; SGD at 2.
 SYMPTOMS = ("vanishing", "exploding", "unstable")
 

@@ -12,13 +12,14 @@ from experiments.doctor.examine import examine_results
 from experiments.doctor.trained import KNOWN, recipe_of
 from experiments.harness.command import cli
 from experiments.harness.records.results import ROOT
+from experiments.harness.running import report
 from experiments.harness.saving.session import SessionOptions
 
 
 def conditions(folder):
     found: dict = {}
     for one in examine_results(ROOT / "figures" / folder / "results.json"):
-        found.setdefault(one.name, set()).update(f.condition for f in one.findings)
+        found.setdefault(one.name, set()).update(f.condition for f in one.findings or ())
     return found
 
 
@@ -46,6 +47,9 @@ def results(**changes):
     return {**json.loads(path.read_text()), **changes}
 
 
+RUN = results()["runs"][0]
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -55,9 +59,17 @@ def results(**changes):
         (results(runs=3), "is no results.json: no runs"),
         (b"[" * 100_000, "is not JSON"),
         (results(runs=[]), "no run has a history"),
-        (results(runs=[{"method": "qr"}]), "a run without 'history'"),
-        (results(runs=[{"history": 3}]), "not iterable"),
-        (results(runs=[{"method": "qr", "history": {"val_loss": [1.0]}}]), "without 'settings'"),
+        (results(runs=[3]), "runs[0] must be a table of names, got int"),
+        (results(runs=[{"method": "qr"}]), "runs[0] has no backend"),
+        (results(runs=[RUN, RUN | {"history": 3}]), "history of runs[1] must be dict, got int"),
+        (results(runs=[RUN | {"method": []}]), "method of runs[0] must be str, got list"),
+        (results(runs=[RUN | {"settings": None}]), "settings of runs[0] must be dict"),
+        (results(runs=[RUN | {"settings": {"hidden": []}}]), "hidden"),
+        (results(runs=[RUN | {"status": []}]), "got the status []"),
+        (results(runs=[RUN | {"history": {"val_loss": "no"}}]), "val_loss of a history must be"),
+        (results(runs=[RUN | {"history": {"val_loss": [[]]}}]), "must hold numbers, got []"),
+        (results(runs=[RUN | {"history": {"val_loss": [10**400]}}]), "must hold numbers"),
+        (results(experiment=[]), "experiment must be one of"),
         (results(experiment="benchmark"), "experiment must be one of copy_task"),
         (results(config={"hidden": 0}), "--hidden must be from 1"),
         (results(config=[]), "not a configuration of copy_task"),
@@ -121,14 +133,32 @@ def test_machines_read_what_was_found():
 
 
 def test_a_run_without_a_loss(tmp_path):
-    """One that was interrupted in its first epoch is left out, one that diverged there is not."""
+    """Interrupted in its first epoch it is named, diverged there it is examined."""
     changed = results()
     for run, status in zip(changed["runs"], ("interrupted", "diverged"), strict=False):
         run |= {"status": status, "history": {**run["history"], "val_loss": []}}
     path = tmp_path / "results.json"
     path.write_text(json.dumps(changed))
-    found = [(one.name, [f.condition for f in one.findings]) for one in examine_results(path)]
-    assert found == [("orthogonal_init (jax)", ["unstable"]), ("qr (jax)", [])]
+    found = [(one["run"], one["conditions"]) for one in as_json(examine_results(path))]
+    assert found == [
+        ("vanilla (jax)", ["not examined"]),
+        ("orthogonal_init (jax)", ["unstable"]),
+        ("qr (jax)", ["healthy"]),
+    ]
+
+
+def test_every_run_is_in_the_table(tmp_path, capsys, monkeypatch):
+    """Five runs of a name: four stuck, one that was interrupted."""
+    changed = results()
+    runs = [changed["runs"][0] | {"seed": seed} for seed in (3, 5, 7, 11, 13)]
+    runs[2] = runs[2] | {"status": "interrupted", "history": {**RUN["history"], "val_loss": []}}
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps(changed | {"runs": runs}))
+    monkeypatch.setattr(report.console, "width", 200)
+    execute(DoctorConfig(results=path))
+    printed = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    for words in ("seeds 3, 5, 11, 13", "(4 of 5)", "seed 7", "(1 of 5)", "not examined"):
+        assert words in printed
 
 
 def test_recipes_of_what_was_trained():

@@ -5,7 +5,7 @@ import json
 import numpy as np
 
 from experiments.harness.records.results import Run
-from experiments.harness.records.run_record import HISTORY, MEASURED, Record
+from experiments.harness.records.run_record import HISTORY, MEASURED, STEPS, Record
 from experiments.harness.saving.snapshots import (
     Snapshot,
     Snapshots,
@@ -59,9 +59,11 @@ def test_no_snapshots():
 
 def test_runs_come_back_with_their_steps(rng):
     run, columns = random_run(rng, 3), {}
-    run.steps = {"step": np.arange(4), "grad_norm": rng.standard_normal(4)}
+    run.steps = {name: rng.standard_normal(4) for name in ("step", *STEPS)}
     info = json.dumps(pack_run(run, "done/1", columns), default=lambda scalar: scalar.item())
+    columns = {name: columns[name] for name in sorted(columns)}  # as safetensors has them
     found = unpack_run(json.loads(info), columns, "done/1")
+    assert list(found.steps) == list(run.steps)  # results.json has them in this order
     assert_same(found.steps, run.steps)
     run.steps = found.steps
     assert found == run

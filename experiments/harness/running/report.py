@@ -109,7 +109,7 @@ def progress(label: str, schedule: Schedule) -> Iterator[Callable[[Sequence[Prog
             else:
                 latest = (
                     f"{epoch}  loss {live.loss:.4f}  grad norm {live.grad_norm:.3g}  "
-                    f"{live.steps_per_second:.0f} steps/s{_restarts(restarts)}"
+                    f"{_rate(live.steps_per_second)}{_restarts(restarts)}"
                 )
             bar.update(task, completed=live.step, latest=latest)
             if not console.is_terminal and (live.epoch_ended or live.run.status == "diverged"):
@@ -129,9 +129,13 @@ def _last_epoch(live: Progress, epoch: str) -> str:
         f"val loss {history['val_loss'][-1]:.4f}",
         "" if np.isnan(accuracy) else f"accuracy {accuracy:.3f}",
         f"grad norm {history['grad_norm_max'][-1]:.3g}",
-        f"{live.steps_per_second:.0f} steps/s",
+        _rate(live.steps_per_second),
     ]
     return "  ".join(part for part in parts if part) + _restarts(restarts)
+
+
+def _rate(steps_per_second: float) -> str:
+    return "" if np.isnan(steps_per_second) else f"{steps_per_second:.0f} steps/s"
 
 
 def _restarts(count: int) -> str:
@@ -167,7 +171,9 @@ def print_table(
             _mean_and_spread([run.final.get(quantity, np.nan) for run in group])
             for quantity in columns.values()
         ]
-        table.add_row(name, *cells, f"{group[0].steps_per_second:.0f}", _status(group))
+        rate = group[0].steps_per_second
+        speed = "too short" if np.isnan(rate) else f"{rate:.0f}"
+        table.add_row(name, *cells, speed, _status(group))
     if baseline is not None:
         table.add_row("memoryless baseline", f"{baseline:.4f}")
     console.print(table)

@@ -8,7 +8,7 @@ import numpy as np
 
 from experiments.harness.method.recipe import State
 from experiments.harness.records.results import Run
-from experiments.harness.records.run_record import Record
+from experiments.harness.records.run_record import STEPS, Record
 
 Arrays = dict[str, np.ndarray]
 
@@ -79,7 +79,8 @@ def pack_run(run: Run, prefix: str, columns: Arrays) -> dict[str, Any]:
 
 def unpack_run(info: dict[str, Any], columns: Arrays, prefix: str) -> Run:
     """What ``pack_run`` was given."""
-    return Run(**info, steps=below(prefix, columns))
+    found = below(prefix, columns)  # in the order of their names
+    return Run(**info, steps={name: found[name] for name in ("step", *STEPS) if name in found})
 
 
 def _pack_snapshot(snapshot: Snapshot, prefix: str, columns: Arrays) -> dict[str, Any]:

@@ -8,6 +8,7 @@ a whole chunk was trained well, and on from there at lower learning rates. (The 
 no good: most often it is an earlier step that did the damage.)
 """
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -60,7 +61,8 @@ class TrainingLoop:
             run.history = {name: [] for name in HISTORY}
             if schedule.training_set or recipe.streams:
                 run.history["training_set_loss"] = []
-        self._rates: list[float] = []
+        self._rate = math.nan  # steps per second of the last chunk; NaN: its first of this length
+        self._rates: dict[int, list[float]] = {}  # by a chunk's number of steps
         self.num_steps = 0
         self._began = time.perf_counter()
 
@@ -116,7 +118,7 @@ class TrainingLoop:
                 for i, learner in enumerate(self._learners)
             ]
         )
-        self._rates.append(len(seeds) * (stop - start) / (time.perf_counter() - began))
+        self._measure_rate(len(seeds) * self.num_steps / (time.perf_counter() - began))
         evaluated = self._evaluate() if stop == self._schedule.steps_per_epoch else {}
         return [
             self._take(
@@ -127,6 +129,12 @@ class TrainingLoop:
             )
             for i in seeds
         ]
+
+    def _measure_rate(self, rate: float) -> None:
+        """A chunk that is the first of its length compiled before it ran: no rate of steps."""
+        earlier = self._rates.get(self.num_steps)
+        self._rate = math.nan if earlier is None else rate
+        self._rates[self.num_steps] = [] if earlier is None else [*earlier, rate]
 
     def _evaluate(self) -> dict[str, np.ndarray]:
         """What the weights of each seed make of its validation set and of known sequences."""
@@ -166,7 +174,7 @@ class TrainingLoop:
             else:
                 self._go_on(i, stop)
         step = exploded_at if has_exploded else record.num_steps
-        return Progress(learner.record.run, step, loss, norm, self._rates[-1], ends_epoch)
+        return Progress(learner.record.run, step, loss, norm, self._rate, ends_epoch)
 
     def _go_on(self, i: int, stop: int) -> None:
         learner = self._learners[i]
@@ -231,6 +239,6 @@ class TrainingLoop:
             if is_interrupted and run.status == "completed":
                 run.status = "interrupted"
             run.seconds = self._seconds
-            # The first chunk compiles.
-            run.steps_per_second = float(np.median(self._rates[1:] or self._rates or [0.0]))
+            rates = [rate for same in self._rates.values() for rate in same]
+            run.steps_per_second = float(np.median(rates)) if rates else math.nan
         return runs
