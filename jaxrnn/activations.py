@@ -22,6 +22,7 @@ def modrelu(z: Float[Array, "*batch N"], bias: Float[Array, " N"]) -> Float[Arra
 
     With b = 0 it is the identity, so an orthogonal W_hh keeps the length of h at first.
     """
+    bias = jnp.broadcast_to(bias, z.shape)  # said, for those who have JAX refuse to do it unasked
     return jnp.sign(z) * jax.nn.relu(jnp.abs(z) + bias)
 
 
@@ -67,6 +68,6 @@ ACTIVATIONS: dict[str, Activation] = {
 
 def activation_of(name: str) -> Activation:
     """An activation by its name in ``ACTIVATIONS``; ValueError if there is none."""
-    if name not in ACTIVATIONS:
-        raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {name!r}")
+    if not isinstance(name, str) or name not in ACTIVATIONS:
+        raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {name!r:.40}")
     return ACTIVATIONS[name]

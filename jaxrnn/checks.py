@@ -1,20 +1,46 @@
 """What arguments have to be, said where they arrive."""
 
+import math
 import operator
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 
-def check_whole(name: str, value: Any, least: int = 1) -> None:
-    """ValueError unless a value is a whole number, ``least`` or more."""
+def described(value: Any) -> str:
+    """What came, in a few words: an array by its dtype and shape."""
+    if isinstance(value, np.ndarray | jax.Array):
+        return f"{value.dtype} of shape {value.shape}"
+    return f"{value!r:.60}"
+
+
+def check_whole(name: str, value: Any, least: int = 1, most: int = 2**31 - 1) -> None:
+    """ValueError unless a value is a whole number from ``least``; JAX counts in 32 bits."""
     try:
-        is_allowed = operator.index(value) >= least
-    except TypeError:
+        # An array of one number has no hash, which JAX needs of what decides about shapes.
+        is_allowed = not np.shape(value) and least <= operator.index(value) <= most
+        is_allowed = is_allowed and not isinstance(value, np.ndarray | jax.Array)
+    except (TypeError, ValueError):
         is_allowed = False
     if not is_allowed:
-        raise ValueError(f"{name} must be a whole number, {least} or more, got {value!r}")
+        most_said = "" if most == 2**31 - 1 else f" and {most} or less"
+        raise ValueError(
+            f"{name} must be a whole number, {least} or more{most_said}, got {described(value)}"
+        )
+
+
+def check_real(
+    name: str, value: Any, words: str = "a finite number", least: float = -math.inf
+) -> None:
+    """ValueError, which says what it must be, unless a value is a finite number from ``least``."""
+    try:
+        is_allowed = np.shape(value) == () and math.isfinite(value) and value >= least
+    except (TypeError, ValueError, OverflowError):
+        is_allowed = False
+    if not is_allowed:
+        raise ValueError(f"{name} must be {words}, got {described(value)}")
 
 
 def check_range(name: str, values: Any, most: int, ignored: int | None = None) -> None:
@@ -32,3 +58,38 @@ def outside(values: Any, most: int) -> np.ndarray:
         return np.zeros(0, int)
     known = np.asarray(values)  # in JAX even a constant's comparison would be traced
     return known[(known < 0) | (known > most)]
+
+
+def as_numpy(value: Any) -> np.ndarray:
+    """As NumPy has it; of what is no array, such as nested lists of unequal lengths, an object."""
+    try:
+        return np.asarray(value)
+    except ValueError:
+        return np.asarray(None)
+
+
+def as_array(name: str, value: Any, kinds: tuple[Any, ...], words: str) -> jax.Array:
+    """An array of some kinds of numbers as JAX has it; ValueError, which says what it must be."""
+    array = value if isinstance(value, jax.Array) else as_numpy(value)
+    if not any(jnp.issubdtype(array.dtype, kind) for kind in kinds):
+        raise ValueError(f"{name} must be {words}, got {described(value)}")
+    return jnp.asarray(array)
+
+
+def as_real_array(name: str, value: Any) -> jax.Array:
+    """An array of floating-point numbers."""
+    return as_array(name, value, (jnp.floating,), "an array of floating-point numbers")
+
+
+def as_whole_array(name: str, value: Any) -> jax.Array:
+    """An array of whole numbers."""
+    return as_array(name, value, (jnp.integer,), "an array of whole numbers")
+
+
+def as_square_matrices(name: str, value: Any) -> jax.Array:
+    """Square matrices (..., N, N) of floating-point numbers."""
+    words = "square floating-point matrices (..., N, N)"
+    W = as_array(name, value, (jnp.floating,), words)
+    if W.ndim < 2 or not W.shape[-1] == W.shape[-2] > 0:
+        raise ValueError(f"{name} must be {words}, got {described(value)}")
+    return W

@@ -16,8 +16,10 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from flax.core.meta import unbox
 
 from jaxrnn.cell_types import CELL_TYPES
+from jaxrnn.checks import as_numpy
 from jaxrnn.paths import named_leaves
 
 Weights = dict[str, np.ndarray]
@@ -62,7 +64,7 @@ def to_weights(params: Mapping[str, Any]) -> Weights:
     Leading dimensions, such as S seeds, are kept.
 
     Raises:
-      ValueError: a parameter is missing or unknown.
+      ValueError: a parameter is missing or unknown, or is no array of real numbers.
 
     Example:
       >>> model = SequenceModel(VanillaCell(4), num_outputs=6)
@@ -70,12 +72,12 @@ def to_weights(params: Mapping[str, Any]) -> Weights:
       >>> {name: array.shape for name, array in convert.to_weights(params).items()}
       {'W_xh': (4, 3), 'W_hh': (4, 4), 'b_h': (4,), 'W_hy': (6, 4), 'b_y': (6,)}
     """
-    leaves = dict(named_leaves(params))
+    leaves = dict(named_leaves(unbox(params)))
     num_layers = _num_layers(leaves, r"cells_(\d+)/")
     weights = {}
     for name, path in _places(num_layers, lambda name, path: path in leaves).items():
         if path in leaves:
-            weights[name] = _turned(path, np.asarray(leaves.pop(path)))
+            weights[name] = _turned(path, path, _array(path, leaves.pop(path)))
         elif not _is_optional(name):
             raise ValueError(f"parameter {path} is missing: {_EXPECTED}")
     if leaves:
@@ -86,8 +88,10 @@ def to_weights(params: Mapping[str, Any]) -> Weights:
 def from_weights(weights: Weights) -> dict[str, Any]:
     """The parameters of a ``SequenceModel`` or ``StackedModel`` from its arrays.
 
+    They may also be PyTorch's tensors or Parameters.
+
     Raises:
-      ValueError: an array is missing or unknown.
+      ValueError: an array is missing or unknown, or is none of real numbers.
 
     Example:
       >>> weights = numpy_rnn.initial_weights(np.random.default_rng(0), 3, 4, 6)
@@ -108,8 +112,22 @@ def from_weights(weights: Weights) -> dict[str, Any]:
         node = params
         for key in parents:
             node = node.setdefault(key, {})
-        node[last] = jnp.asarray(_turned(places[name], array))
+        node[last] = jnp.asarray(_turned(name, places[name], _array(name, array)))
     return params
+
+
+def _array(name: str, array: Any) -> np.ndarray:
+    """As NumPy has it; bfloat16 stays bfloat16."""
+    if hasattr(array, "detach"):  # PyTorch's, which NumPy refuses with a gradient or in bfloat16
+        is_bfloat16 = str(array.dtype) == "torch.bfloat16"
+        array = array.detach().cpu()
+        array = array.float().numpy().astype(jnp.bfloat16) if is_bfloat16 else array.numpy()
+    found = as_numpy(array)
+    if found.ndim < 1 or not jnp.issubdtype(found.dtype, jnp.floating):
+        raise ValueError(
+            f"{name} must be an array of real numbers, got {found.dtype} of shape {found.shape}"
+        )
+    return found
 
 
 def _is_optional(name: str) -> bool:
@@ -117,6 +135,10 @@ def _is_optional(name: str) -> bool:
     return name.rpartition("/")[2] in _OPTIONAL
 
 
-def _turned(path: str, array: np.ndarray) -> np.ndarray:
+def _turned(name: str, path: str, array: np.ndarray) -> np.ndarray:
     """A Flax kernel (in, out) as the (out, in) of the equations, and back."""
-    return np.swapaxes(array, -1, -2) if path.endswith("kernel") else array
+    if not path.endswith("kernel"):
+        return array
+    if array.ndim < 2:
+        raise ValueError(f"{name} must be a matrix, got shape {array.shape}")
+    return np.swapaxes(array, -1, -2)

@@ -14,6 +14,8 @@ from jax.nn.initializers import Initializer, glorot_normal
 from jax.nn.initializers import normal as jax_normal
 from jax.nn.initializers import orthogonal as jax_orthogonal
 
+from jaxrnn.checks import check_real, check_whole
+
 
 def uniform(num_units: int) -> Initializer:
     """U(−1/√N, 1/√N), what torch.nn.RNN draws all its weights and biases from.
@@ -26,6 +28,7 @@ def uniform(num_units: int) -> Initializer:
       >>> bool(jnp.all(jnp.abs(W) <= 0.5))
       True
     """
+    check_whole("num_units", num_units)
     bound = 1 / math.sqrt(num_units)
 
     def init(key: jax.Array, shape, dtype=jnp.float32, out_sharding=None) -> jax.Array:
@@ -42,6 +45,7 @@ def normal(stddev: float) -> Initializer:
       >>> print(f"{W.std():.3f}")
       0.010
     """
+    check_real("stddev", stddev)
     return jax_normal(stddev)
 
 
@@ -64,6 +68,7 @@ def orthogonal(scale: float = 1.0) -> Initializer:
       >>> bool(jnp.allclose(W.T @ W, 0.25 * jnp.eye(4), atol=1e-6))
       True
     """
+    check_real("scale", scale)
     draw = jax_orthogonal(scale)
 
     def init(key: jax.Array, shape, dtype=jnp.float32, out_sharding=None) -> jax.Array:
@@ -83,6 +88,7 @@ def identity(scale: float = 1.0) -> Initializer:
       [[0.5 0. ]
        [0.  0.5]]
     """
+    check_real("scale", scale)
 
     def init(key: jax.Array, shape, dtype=jnp.float32, out_sharding=None) -> jax.Array:
         _check_square(shape, "identity")

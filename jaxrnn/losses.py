@@ -16,7 +16,7 @@ import optax
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from jaxrnn.checks import check_range
+from jaxrnn.checks import as_real_array, as_whole_array, check_range
 from jaxrnn.diagnostics import not_measured
 from jaxrnn.model import SequenceModel
 from jaxrnn.sequences import select
@@ -148,8 +148,10 @@ def regression_loss(model: nn.Module) -> BatchMean:
 
     def loss(params: Any, batch: Any, key: Any = None) -> tuple[jax.Array, jax.Array]:
         inputs, targets = batch
+        targets = as_real_array("targets", targets)
         dtype = jax.tree.leaves(params)[0].dtype
-        outputs: Any = model.apply({"params": params}, inputs.astype(dtype), **_dropping(key))
+        inputs = as_real_array("inputs", inputs).astype(dtype)
+        outputs: Any = model.apply({"params": params}, inputs, **_dropping(key))
         if targets.ndim == outputs.ndim - 1 and outputs.shape[-1] == 1:
             outputs = outputs[..., 0]
         if targets.shape != outputs.shape:
@@ -172,6 +174,9 @@ def _dropping(key: Any) -> dict[str, Any]:
 
 def _one_hot(tokens: Any, num_tokens: int, params: Any) -> Array:
     """Tokens as vectors in the dtype of the parameters; NaN for those that there are not."""
+    tokens = as_whole_array("tokens", tokens)
+    if tokens.ndim < 1:
+        raise ValueError("tokens must have axes (..., T), got one number")
     check_range("tokens", tokens, num_tokens)
     vectors = jax.nn.one_hot(tokens, num_tokens, dtype=jax.tree.leaves(params)[0].dtype)
     is_known = (tokens >= 0) & (tokens < num_tokens)
@@ -181,6 +186,12 @@ def _one_hot(tokens: Any, num_tokens: int, params: Any) -> Array:
 def _cross_entropy(logits: Array, classes: Any) -> tuple[Array, Array]:
     """Means over the predictions that count; NaN where a class is none of the outputs."""
     C = logits.shape[-1]
+    classes = as_whole_array("classes", classes)
+    if classes.shape != logits.shape[:-1]:
+        raise ValueError(
+            f"classes must have the shape {logits.shape[:-1]} of the predictions, "
+            f"got {classes.shape}"
+        )
     check_range("classes", classes, C, ignored=IGNORED)
     counts = classes != IGNORED
     is_known = (classes >= 0) & (classes < C)

@@ -10,8 +10,6 @@ outside the root, are PyTorch's. And the learning rate is part of the state: a r
 goes back to an earlier state and on with a lower rate, and nothing is compiled again.
 """
 
-import math
-import operator
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -21,6 +19,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
+from jaxrnn.checks import check_real, check_whole, described
 from jaxrnn.paths import Predicate, selected_matrices
 
 Factor = Callable[[Any], Any]  # the number of a step → what the learning rate is multiplied by
@@ -119,21 +118,12 @@ def schedule(warmup_steps: int = 0, decay_steps: int = 0) -> Factor:
 
 
 def _check_schedule(warmup_steps: int, decay_steps: int) -> None:
-    if not (_is_whole(warmup_steps) and warmup_steps >= 0):
-        raise ValueError(f"warmup_steps must be a whole number, 0 or more, got {warmup_steps!r}")
-    if not (_is_whole(decay_steps) and (decay_steps == 0 or decay_steps > warmup_steps)):
+    check_whole("warmup_steps", warmup_steps, least=0)
+    check_whole("decay_steps", decay_steps, least=0)
+    if 0 < decay_steps <= warmup_steps:
         raise ValueError(
-            f"decay_steps must be 0, or a whole number above the {warmup_steps} of warmup_steps, "
-            f"got {decay_steps!r}"
+            f"decay_steps must be 0, or above the {warmup_steps} of warmup_steps, got {decay_steps}"
         )
-
-
-def _is_whole(value: Any) -> bool:
-    try:
-        operator.index(value)
-    except TypeError:
-        return False
-    return True
 
 
 def optimizer(
@@ -172,8 +162,10 @@ def optimizer(
       >>> print(updates["h"]["kernel"][0], updates["readout"]["bias"])
       [-0.25 -0.25] [-0.5 -0.5]
     """
-    if name not in OPTIMIZERS:
-        raise ValueError(f"optimizer must be one of {', '.join(OPTIMIZERS)}, got {name!r}")
+    if not isinstance(name, str) or name not in OPTIMIZERS:
+        raise ValueError(
+            f"optimizer's name must be one of {', '.join(OPTIMIZERS)}, got {described(name)}"
+        )
     _check_not_negative(
         lr=lr,
         recurrent_lr=0.0 if recurrent_lr is None else recurrent_lr,
@@ -200,8 +192,7 @@ def optimizer(
 
 def _check_not_negative(**values: float) -> None:
     for name, value in values.items():
-        if not 0 <= value < math.inf:
-            raise ValueError(f"{name} must be 0 or more and finite, got {value}")
+        check_real(name, value, "0 or more and finite", least=0.0)
 
 
 sgd = partial(optimizer, "sgd")

@@ -27,6 +27,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxrnn.checks import as_square_matrices
 from jaxrnn.decompositions import one_by_one, svd
 
 Retraction = Callable[[Float[Array, "*batch N N"]], Float[Array, "*batch N N"]]
@@ -37,13 +38,7 @@ def _of_matrices(retract: Retraction) -> Retraction:
 
     @functools.wraps(retract)
     def checked(W: Any) -> Any:
-        W = jnp.asarray(W)
-        is_square = W.ndim >= 2 and W.shape[-1] == W.shape[-2] > 0
-        if not is_square or not jnp.issubdtype(W.dtype, jnp.floating):
-            raise ValueError(
-                f"{retract.__name__} takes square floating-point matrices (..., N, N), "
-                f"got {W.dtype} of shape {W.shape}"
-            )
+        W = as_square_matrices("W", W)
         return retract(W.astype(jnp.promote_types(W.dtype, jnp.float32))).astype(W.dtype)
 
     return checked

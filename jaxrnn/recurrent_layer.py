@@ -14,10 +14,12 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from flax.errors import ScopeParamShapeError
 from jaxtyping import Array, Float, Int
 
 from jaxrnn import bptt
 from jaxrnn.cells import VanillaCell
+from jaxrnn.checks import as_array, as_real_array
 from jaxrnn.sequences import Steps, from_valid, select, steps_of
 from jaxrnn.wrappers import innermost, is_state, state_of
 
@@ -66,9 +68,12 @@ class RecurrentLayer(nn.Module):
         """
         steps, carry = self.prepare(inputs, initial_carry, seq_lengths, reverse)
         # The scan is what creates the parameters.
-        if self.wants_fused(inputs) and not self.is_initializing():
+        if self.wants_fused(steps.inputs) and not self.is_initializing():
             return self._run_fused(steps, carry, readout)
-        carry, hidden, last_hidden = scan(self.cell, steps, carry)
+        try:
+            carry, hidden, last_hidden = scan(self.cell, steps, carry)
+        except ScopeParamShapeError as error:
+            raise _misfit(steps.inputs, error) from error
         return carry, self.read(steps, hidden, last_hidden, readout)
 
     @nn.nowrap
@@ -76,18 +81,16 @@ class RecurrentLayer(nn.Module):
         self, inputs: Array, initial_carry: Any, seq_lengths: Any, reverse: bool
     ) -> tuple[Steps, Any]:
         """The steps to run and the carry before the first; ValueError where one does not fit."""
+        inputs = as_array("inputs", inputs, (jnp.floating, jnp.integer), "an array of real numbers")
         time_axis = inputs.ndim - self.cell.num_feature_axes - 1
+        if time_axis < 0 or inputs.shape[-1] == 0:
+            raise ValueError(f"inputs must have axes (..., T, D), got shape {inputs.shape}")
         steps = steps_of(inputs, time_axis, seq_lengths, reverse)
         x = steps.inputs
         if initial_carry is None:
             initial_carry = self.cell.initialize_carry(jax.random.key(0), x.shape[1:])
-        batch = inputs.shape[:time_axis]
-        for leaf in jax.tree.leaves(initial_carry):
-            if jnp.ndim(leaf) >= len(batch) and jnp.shape(leaf)[: len(batch)] != batch:
-                raise ValueError(
-                    f"initial_carry must have the batch axes {batch} of the inputs, got an array "
-                    f"of shape {leaf.shape}"
-                )
+        else:
+            initial_carry = _checked_carry(self.cell, initial_carry, x.shape[1:])
         return steps, _computed_in(self.cell, initial_carry, x.dtype)
 
     @nn.nowrap
@@ -107,15 +110,15 @@ class RecurrentLayer(nn.Module):
 
     @nn.nowrap
     def wants_fused(self, inputs: Array) -> bool:
-        """Whether these inputs (B, T, D) go by ``jaxrnn.bptt``; raises what the class raises."""
+        """Whether inputs (T, B, D) go by ``jaxrnn.bptt``; raises what the class raises."""
         if self.recurrence not in ("scan", "fused", None):
             raise ValueError(f"recurrence must be 'scan', 'fused' or None, got {self.recurrence!r}")
         # A subclass may compute something else.
-        can_fuse = type(self.cell) is VanillaCell and inputs.ndim == 3 and inputs.shape[1] > 0
+        can_fuse = type(self.cell) is VanillaCell and inputs.ndim == 3 and len(inputs) > 0
         if self.recurrence == "fused" and not can_fuse:
             raise ValueError(
-                "the fused recurrence runs a VanillaCell on inputs (B, T, D), "
-                f"got {inputs.shape} and {self.cell}"
+                "the fused recurrence runs a VanillaCell on inputs (B, T, D) of a step or more, "
+                f"got steps, batch and features {inputs.shape} and {self.cell}"
             )
         is_fused = can_fuse and self.recurrence != "scan"
         if self.recompute and not is_fused:
@@ -174,6 +177,37 @@ def scan(cell: nn.RNNCellBase, steps: Steps, carry: Any) -> tuple[Any, Array, Ar
     return carry, hidden, state_of(carry) if emits_state else steps.last_output(hidden)
 
 
+def _misfit(inputs: Array, error: Exception | str) -> ValueError:
+    return ValueError(
+        f"inputs with D = {inputs.shape[-1]} features do not fit the cell's parameters: {error}"
+    )
+
+
+def _checked_carry(cell: nn.RNNCellBase, carry: Any, shape: tuple[int, ...]) -> Any:
+    """A carry of arrays, of the structure and the shapes that a cell begins with by itself."""
+    expected: Any = jax.eval_shape(lambda: cell.initialize_carry(jax.random.key(0), shape))
+    given_structure: Any = jax.tree.structure(carry)
+    structure: Any = jax.tree.structure(expected)
+    if given_structure != structure:
+        raise ValueError(
+            f"initial_carry must have the structure {structure}, got {given_structure}"
+        )
+
+    def checked(leaf: Any, wanted: Any) -> Array:
+        if isinstance(leaf, jax.Array) and leaf.shape == wanted.shape:
+            return leaf
+        if jnp.issubdtype(wanted.dtype, jnp.floating):
+            leaf = as_real_array("initial_carry", leaf)
+        if jnp.shape(leaf) != wanted.shape:
+            raise ValueError(
+                f"initial_carry must have the batch axes of the inputs, {wanted.shape}, "
+                f"got an array of shape {jnp.shape(leaf)}"
+            )
+        return leaf
+
+    return jax.tree.map(checked, carry, expected)
+
+
 def _computed_in(cell: nn.RNNCellBase, carry: Any, dtype: Any) -> Any:
     """The carry in the dtype that the cell's step gives it, which a scan needs at its start."""
     kind: Any = innermost(cell)
@@ -200,6 +234,8 @@ class Weights(NamedTuple):
 def weights_for(cell: Any, inputs: Array) -> tuple[Array, Weights]:
     """Inputs and the weights of a bound VanillaCell, in the dtype in which the cell computes."""
     params = nn.meta.unbox(cell.variables["params"])
+    if inputs.shape[-1] != len(params["i"]["kernel"]):
+        raise _misfit(inputs, f"i/kernel has the shape {params['i']['kernel'].shape}")
     inputs, W_xh, b_h, W_hh = nn.dtypes.promote_dtype(
         inputs, params["i"]["kernel"], params["i"]["bias"], params["h"]["kernel"], dtype=cell.dtype
     )

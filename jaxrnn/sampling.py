@@ -1,6 +1,5 @@
 """Text, or any other tokens, drawn from a network one after the other, each the next input."""
 
-import math
 from functools import partial
 from typing import Any
 
@@ -9,7 +8,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float, Int
 
-from jaxrnn.checks import check_range, check_whole
+from jaxrnn.checks import as_whole_array, check_range, check_real, check_whole
 
 
 def sample(
@@ -43,15 +42,16 @@ def sample(
       >>> draws[0].shape, bool(jnp.all(draws[0] == draws[1]))  # so cold that nothing is random
       ((5,), True)
     """
-    prompt = jnp.asarray(prompt)
+    prompt = as_whole_array("prompt", prompt)
     if prompt.ndim != 1 or not prompt.size:
         raise ValueError(f"a prompt needs at least one token, (P,), got shape {prompt.shape}")
     if getattr(model, "last_only", False):
         raise ValueError("a model that is sampled from reads out every step, got last_only=True")
     check_whole("length", length, least=0)
     check_range("prompt", prompt, _num_tokens(variables))
-    if not isinstance(temperature, jax.core.Tracer) and not 0 <= temperature < math.inf:
-        raise ValueError(f"temperature must be 0 or more and finite, got {temperature}")
+    if not isinstance(temperature, jax.core.Tracer):
+        check_real("temperature", temperature, "0 or more and finite", least=0.0)
+        temperature = float(temperature)  # a whole number may have more than 32 bits
     return _sample(model, variables, key, prompt, length, temperature)
 
 

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from flax.linen.recurrent import flip_sequences
 from jaxtyping import Array, Bool, Int
 
-from jaxrnn.checks import outside
+from jaxrnn.checks import as_array, described, outside
 
 
 class Steps(NamedTuple):
@@ -70,7 +70,7 @@ def steps_of(
     lengths = valid_lengths(seq_lengths, batch, x.shape[0])
     valid = None
     if stays:
-        valid = jnp.arange(x.shape[0]).reshape(-1, *(1,) * lengths.ndim) < lengths
+        valid = jnp.arange(x.shape[0]).reshape(-1, *(1,) * lengths.ndim) < lengths[None]
         x = select(valid, x, jnp.zeros_like(x))
     return Steps(_flip(x, lengths) if reverse else x, valid, lengths, reverse)
 
@@ -83,12 +83,10 @@ def valid_lengths(seq_lengths: Any, batch: tuple[int, ...], T: int) -> Int[Array
     Raises:
       ValueError: another shape or dtype; outside of jit, values below 0 or above T.
     """
-    lengths = jnp.asarray(seq_lengths)
-    if lengths.shape != batch or not jnp.issubdtype(lengths.dtype, jnp.integer):
-        raise ValueError(
-            f"seq_lengths must be integers of shape {batch}, one for each sequence, got "
-            f"{lengths.dtype} of shape {lengths.shape}"
-        )
+    words = f"integers of shape {batch}, one for each sequence"
+    lengths = as_array("seq_lengths", seq_lengths, (jnp.integer,), words)
+    if lengths.shape != batch:
+        raise ValueError(f"seq_lengths must be {words}, got {described(seq_lengths)}")
     wrong = outside(lengths, T)
     if wrong.size:
         raise ValueError(f"seq_lengths must be from 0 to T = {T}, got {wrong.tolist()}")

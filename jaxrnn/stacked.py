@@ -15,7 +15,7 @@ from flax import linen as nn
 from jax.nn.initializers import Initializer
 from jaxtyping import Array, Float, Int
 
-from jaxrnn.checks import check_whole
+from jaxrnn.checks import check_real, check_whole, described
 from jaxrnn.model import make_readout
 from jaxrnn.recurrent_layer import RecurrentLayer
 
@@ -63,6 +63,7 @@ class StackedModel(nn.Module):
         _check_cells(self.cells)
         check_whole("num_outputs", self.num_outputs)
         object.__setattr__(self, "cells", tuple(self.cells))  # a list has no hash, as jit needs
+        check_real("dropout_rate", self.dropout_rate, "in [0, 1)")
         if not 0 <= self.dropout_rate < 1:
             raise ValueError(f"dropout_rate must be in [0, 1), got {self.dropout_rate}")
         super().__post_init__()
@@ -107,12 +108,14 @@ class StackedModel(nn.Module):
 
 def _check_cells(cells: Any) -> None:
     if not isinstance(cells, list | tuple):
-        raise ValueError(f"cells must be a list of cells, such as [GRUCell(5)], got {cells!r}")
+        raise ValueError(
+            f"cells must be a list of cells, such as [GRUCell(5)], got {described(cells)}"
+        )
     if not cells:
-        raise ValueError("a StackedModel needs one cell or more, got none")
+        raise ValueError("cells must be one or more, got none")
     for cell in cells:
         if not isinstance(cell, nn.RNNCellBase):
-            raise ValueError(f"each of cells must be an RNNCellBase, got {cell!r}")
+            raise ValueError(f"each of cells must be an RNNCellBase, got {described(cell)}")
     if len({id(cell) for cell in cells}) < len(cells):
         raise ValueError(f"each of cells must be a different cell, got the same one twice: {cells}")
 

@@ -247,7 +247,11 @@ def growing_length(first: int, last: int, epoch: int, epochs: int) -> int:
       >>> [tasks.growing_length(10, last=80, epoch=epoch, epochs=8) for epoch in range(1, 9)]
       [10, 20, 20, 40, 80, 80, 80, 80]
     """
-    if not 1 <= first <= last:
+    _check_at_least("last", last, 1)
+    _check_at_least("first", first, 1)
+    _check_at_least("epochs", epochs, 1)
+    _check_at_least("epoch", epoch, 1)
+    if first > last:
         raise ValueError(f"the first length must be from 1 to the last, {last}, got {first}")
     doublings = ((last - 1) // first).bit_length()  # the least n with first · 2ⁿ ≥ last
     if epoch == 1 < epochs:
@@ -256,5 +260,6 @@ def growing_length(first: int, last: int, epoch: int, epochs: int) -> int:
 
 
 def _check_at_least(name: str, value: int, least: int) -> None:
-    if not (isinstance(value, int | np.integer) and value >= least):
-        raise ValueError(f"{name} must be a whole number, {least} or more, got {value}")
+    # As jaxrnn.checks, which imports JAX.
+    if not (isinstance(value, int | np.integer) and least <= value < 2**31):
+        raise ValueError(f"{name} must be a whole number, {least} or more, got {value!r:.40}")

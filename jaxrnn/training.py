@@ -294,6 +294,9 @@ def batch_mesh(devices: int | None, batch_size: int) -> Mesh:
       >>> mesh.axis_names, mesh.size
       (('batch',), 1)
     """
+    check_whole("batch_size", batch_size)
+    if devices is not None:
+        check_whole("devices", devices)
     config: Any = jax.config
     pinned = config.jax_default_device  # by the user, to one device or a platform's first
     if isinstance(pinned, str):

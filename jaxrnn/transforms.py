@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import PartitionSpec
 
+from jaxrnn.checks import described
 from jaxrnn.orthogonal import RETRACTIONS, Retraction
 from jaxrnn.paths import Predicate, as_predicate, named_leaves, selected_matrices
 
@@ -131,8 +132,8 @@ def retract_params(
 def _of_kernels(retraction: str | Retraction, layout: str) -> Retraction:
     """The retraction of kernels as they are stored, in float32 or wider."""
     retract = _resolve(retraction)
-    if layout not in ("in_out", "out_in"):
-        raise ValueError(f"layout must be 'in_out' or 'out_in', got {layout!r}")
+    if not isinstance(layout, str) or layout not in ("in_out", "out_in"):
+        raise ValueError(f"layout must be 'in_out' or 'out_in', got {described(layout)}")
 
     def of_kernel(kernel: jax.Array) -> jax.Array:
         W = _whole(kernel.astype(jnp.promote_types(kernel.dtype, jnp.float32)))
@@ -147,7 +148,7 @@ def _check_every(every: Any) -> None:
             return
     elif isinstance(every, Integral) and 1 <= int(every) < 2**31:
         return
-    raise ValueError(f"every must be a whole number from 1 to 2**31 - 1, got {every!r}")
+    raise ValueError(f"every must be a whole number from 1 to 2**31 - 1, got {described(every)}")
 
 
 def _check_same_structure(updates: Any, params: Any) -> None:
@@ -175,8 +176,10 @@ def _check_same_structure(updates: Any, params: Any) -> None:
 def _resolve(retraction: str | Retraction) -> Retraction:
     if callable(retraction):
         return retraction
-    if retraction not in RETRACTIONS:
-        raise ValueError(f"retraction must be one of {', '.join(RETRACTIONS)}, got {retraction!r}")
+    if not isinstance(retraction, str) or retraction not in RETRACTIONS:
+        raise ValueError(
+            f"retraction must be one of {', '.join(RETRACTIONS)}, got {described(retraction)}"
+        )
     return RETRACTIONS[retraction]
 
 

@@ -12,7 +12,6 @@ loads into a leaky one. Where several are combined:
 """
 
 import inspect
-from numbers import Real
 from typing import Any
 
 import jax
@@ -20,7 +19,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from jaxrnn.checks import check_whole
+from jaxrnn.checks import check_real, check_whole, described
 from jaxrnn.sequences import select
 
 
@@ -35,7 +34,9 @@ class WrappedCell(nn.RNNCellBase):
 
     def __post_init__(self) -> None:
         if not isinstance(self.cell, nn.RNNCellBase):
-            raise ValueError(f"cell must be an RNNCellBase, such as GRUCell(5), got {self.cell!r}")
+            raise ValueError(
+                f"cell must be an RNNCellBase, such as GRUCell(5), got {described(self.cell)}"
+            )
         super().__post_init__()
 
     def setup(self) -> None:
@@ -82,7 +83,8 @@ class LeakyCell(WrappedCell):
     rate: float
 
     def __post_init__(self) -> None:
-        if not (isinstance(self.rate, Real) and 0 < self.rate <= 1):
+        check_real("rate", self.rate, "above 0 and at most 1")
+        if not 0 < self.rate <= 1:
             raise ValueError(f"rate must be above 0 and at most 1, got {self.rate!r}")
         _refuse(self, WrappedCell)
         super().__post_init__()

@@ -1,6 +1,6 @@
 """Projected steps of seeds that two devices share; a program, so that one that hangs can be ended.
 
-python -m tests.sharded_seeds RETRACTION N
+python -m tests.sharded_seeds N
 """
 
 import sys
@@ -52,4 +52,5 @@ def main(retraction: str, N: int) -> None:
 
 if __name__ == "__main__":
     jax.config.update("jax_num_cpu_devices", 2)
-    main(sys.argv[1], int(sys.argv[2]))
+    for name in ("qr", "householder", "polar", "cholesky"):
+        main(name, int(sys.argv[1]))

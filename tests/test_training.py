@@ -161,6 +161,7 @@ def test_nothing_is_applied_from_the_first_bad_batch_on(rng, x64, bad):
     assert_trees_close(again, state, rtol=0, atol=0)
 
 
+@pytest.mark.filterwarnings("ignore:recurrent_diagnostics")  # there is no recurrent kernel
 @pytest.mark.parametrize(
     ("loss", "slope", "bad"),
     [

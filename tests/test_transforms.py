@@ -249,12 +249,11 @@ def test_replicated_and_sharded_kernels():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("retraction", ["qr", "householder", "polar", "cholesky"])
 @pytest.mark.parametrize("size", [64, 128, 256])
-def test_seeds_that_two_devices_share(size, retraction):
+def test_seeds_that_two_devices_share(size):
     """jaxlib's batched decompositions never return there: see jaxrnn/decompositions.py."""
-    script = [sys.executable, "-m", "tests.sharded_seeds", retraction, str(size)]
-    run = subprocess.run(script, cwd=ROOT, capture_output=True, text=True, timeout=100)
+    script = [sys.executable, "-m", "tests.sharded_seeds", str(size)]
+    run = subprocess.run(script, cwd=ROOT, capture_output=True, text=True, timeout=200)
     assert run.returncode == 0, run.stderr
 
 

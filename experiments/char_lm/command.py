@@ -8,6 +8,7 @@ from experiments.char_lm.config import CharLMConfig
 from experiments.char_lm.figure import draw, label
 from experiments.harness.backends.backend import load_backend
 from experiments.harness.command import cli
+from experiments.harness.records.input_files import harmless
 from experiments.harness.records.results import Run
 from experiments.harness.running import report
 from experiments.harness.running.jobs import train_jobs
@@ -68,7 +69,7 @@ def execute(config: CharLMConfig) -> None:
 def print_sample(name: str, text: str) -> None:
     """A sample under its network's name."""
     report.console.rule(name, align="left")
-    report.console.print(text, markup=False)
+    report.console.print(harmless(text, keep="\n\t"), markup=False)
 
 
 def generate(config: CharLMConfig) -> None:

@@ -13,7 +13,7 @@ from experiments.doctor.trained import recipe_of
 from experiments.harness.backends.backend import load_backend
 from experiments.harness.method.randomness import generator
 from experiments.harness.method.recipe import Recipe, Weights
-from experiments.harness.records.input_files import read_text
+from experiments.harness.records.input_files import harmless, read_text
 from experiments.harness.records.results import plain
 from experiments.harness.saving.session import SavedJob
 from jaxrnn.diagnosis import (
@@ -157,4 +157,4 @@ def examine_network(
 
 def _name(method: str, backend: str, settings: dict[str, Any]) -> str:
     special = (f"{name} {value}" for name, value in settings.items())
-    return ", ".join([f"{method} ({backend})", *special])
+    return harmless(", ".join([f"{method} ({backend})", *special]))

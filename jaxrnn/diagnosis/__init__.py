@@ -101,6 +101,7 @@ def diagnose(
         raise ValueError(f"thresholds must be Thresholds, got {type(thresholds).__name__}")
     check_baseline(baseline)
     course = None if history is None else read_run_record(history)
+    variables = nn.meta.unbox(variables)
     shapes = check(model, variables, batch, loss_fn)
     key = jax.random.key(0) if key is None else key
     evidence = measure(model, variables, batch, loss_fn, key, shapes)

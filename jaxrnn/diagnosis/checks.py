@@ -73,6 +73,7 @@ def _check_variables(model: nn.Module, variables: Any, inputs: Any) -> None:
         raise ValueError(
             f"the model does not take inputs {_shapes(inputs)}: {_first_line(error)}"
         ) from error
+    initial = nn.meta.unbox(initial)
     wanted = dict(named_leaves(initial.get("params", {})))
     given = dict(named_leaves(variables["params"]))
     for path, leaf in given.items():

@@ -17,7 +17,7 @@ def is_fresh(model: nn.Module, params: Any, inputs: Any) -> Bool[Array, ""]:
 
     def initial(seed: int) -> list[Array]:
         keys = {name: jax.random.key(seed) for name in ("params", "dropout")}
-        return jax.tree.leaves(model.init(keys, inputs)["params"])
+        return jax.tree.leaves(nn.meta.unbox(model.init(keys, inputs)["params"]))
 
     some, kept = jnp.zeros([], bool), jnp.ones([], bool)
     for one, other, param in zip(initial(0), initial(1), jax.tree.leaves(params), strict=True):

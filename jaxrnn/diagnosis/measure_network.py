@@ -146,7 +146,8 @@ def measure(
     def numbers(variables: Any, batch: Any, key: Array) -> Any:
         return _numbers(model, variables, batch, loss_fn, key, exchange)
 
-    found = numbers(variables, batch, key)
+    with jax.debug_nans(False):  # a NaN is a diagnosis here, or stands for what is not measured
+        found = numbers(variables, batch, key)
     # By itself, where the compiler sees that init's outputs are not asked for.
     found["is_fresh"] = jax.jit(partial(is_fresh, model))(variables["params"], batch[0])
     return _evidence(jax.device_get(found), shapes)

@@ -8,7 +8,10 @@ from typing import Any
 
 def is_positive(value: Any) -> bool:
     """Whether it is a positive and finite number."""
-    return isinstance(value, Real) and math.isfinite(value) and float(value) > 0
+    try:
+        return isinstance(value, Real) and math.isfinite(value) and float(value) > 0
+    except OverflowError:  # a whole number that is no float
+        return False
 
 
 def _check(limits: Any) -> None:

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxrnn.checks import as_square_matrices
 from jaxrnn.decompositions import singular_values, svd
 from jaxrnn.paths import Predicate, is_recurrent_kernel, named_leaves, selected_matrices
 
@@ -26,7 +27,9 @@ def not_measured() -> float:
     return -1.0 if config.jax_debug_nans else math.nan
 
 
-def _at_least_float32(W: Array) -> Array:
+def _in_float32(W: Any) -> Array:
+    """Square matrices, in float32 or wider."""
+    W = as_square_matrices("W", W)
     return W.astype(jnp.promote_types(W.dtype, jnp.float32))
 
 
@@ -38,7 +41,7 @@ def spectral_norm(W: Float[Array, "*batch N N"]) -> Float[Array, "*batch"]:
       >>> print(f"{diagnostics.spectral_norm(W):.2f}")
       4.06
     """
-    return _spectral_norm(_at_least_float32(W))
+    return _spectral_norm(_in_float32(W))
 
 
 @jax.custom_jvp
@@ -69,7 +72,7 @@ def spectral_radius(W: Float[Array, "*batch N N"]) -> Float[Array, "*batch"]:
       >>> print(f"{diagnostics.spectral_norm(W):.2f} {diagnostics.spectral_radius(W):.2f}")
       4.06 0.50
     """
-    W = _at_least_float32(W)
+    W = _in_float32(W)
     squarings = jnp.finfo(W.dtype).nmant + 12  # and ‖Wᵏ‖ ≤ c k^N ρᵏ, for some c
 
     def square(i: Array, state: tuple[Array, Array]) -> tuple[Array, Array]:
@@ -90,10 +93,11 @@ def orthogonality_error(W: Float[Array, "*batch N N"]) -> Float[Array, "*batch"]
       >>> [float(diagnostics.orthogonality_error(scale * jnp.eye(4))) for scale in (0, 1, 2)]
       [1.0, 0.0, 3.0]
     """
+    W = _in_float32(W)
     N = W.shape[-1]
-    W = _at_least_float32(W)
     gram = jnp.matmul(W.mT, W, precision="highest")
-    square = jnp.sum((gram - jnp.eye(N, dtype=W.dtype)) ** 2, axis=(-2, -1))
+    identity = jnp.broadcast_to(jnp.eye(N, dtype=W.dtype), W.shape)
+    square = jnp.sum((gram - identity) ** 2, axis=(-2, -1))
     # The derivative of a root at 0 is infinite, and 0 · ∞ is NaN; that of a distance at 0 is 0.
     is_zero = square == 0
     distance = jnp.where(is_zero, 0, jnp.sqrt(jnp.where(is_zero, 1, square)))

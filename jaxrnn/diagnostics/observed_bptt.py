@@ -48,7 +48,8 @@ def observed_recurrence(
 
 
 def _inputs(weights: Weights, inputs: Array) -> Array:
-    return inputs @ weights.W_xh + weights.b_h
+    products = inputs @ weights.W_xh
+    return products + jnp.broadcast_to(weights.b_h, products.shape)
 
 
 def _slices(arrays: Any, start: Any, length: int) -> Any:

@@ -95,8 +95,8 @@ class Probe:
         reverse: bool = False,
     ) -> tuple[Any, Array]:
         """``RecurrentLayer.__call__``."""
-        layer.wants_fused(inputs)  # for its errors
         steps, carry = layer.prepare(inputs, initial_carry, seq_lengths, reverse)
+        layer.wants_fused(steps.inputs)  # for its errors
         last, hidden = self._observed(nn.RNN(layer.cell, parent=None), carry, steps)
         return last, layer.read(steps, hidden, state_of(last), readout)
 

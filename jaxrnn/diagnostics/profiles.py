@@ -15,6 +15,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from jaxrnn.activations import ACTIVATIONS, activation_of
 from jaxrnn.cell_types import cell_types
+from jaxrnn.diagnostics.matrices import not_measured
 from jaxrnn.diagnostics.probe import LayerObservation
 from jaxrnn.paths import named_leaves
 
@@ -108,8 +109,10 @@ def decay_rate(profile: Float[Array, " times"]) -> Float[Array, ""]:
     valid = (profile > 0) & jnp.isfinite(profile)
     count = valid.sum()
     logs = jnp.log(jnp.where(valid, profile, 1))
-    k = jnp.where(valid, steps_back - jnp.sum(steps_back * valid) / count, 0)
-    return jnp.where(count > 1, jnp.sum(k * logs) / jnp.sum(k * k), jnp.nan)
+    mean = jnp.sum(jnp.where(valid, steps_back, 0)) / jnp.maximum(count, 1).astype(profile.dtype)
+    k = jnp.where(valid, steps_back - mean, 0)
+    slope = jnp.sum(k * logs) / jnp.where(count > 1, jnp.sum(k * k), 1)
+    return jnp.where(count > 1, slope, not_measured())
 
 
 def valid_steps(layer: LayerObservation) -> Bool[Array, "T B"] | None:
@@ -173,7 +176,7 @@ def layer_saturation(layer: LayerObservation, threshold: float = SATURATED) -> F
     """
     cell, name = cell_types(layer.cell)[-1], layer.activation
     if name not in ACTIVATIONS or not ACTIVATIONS[name].saturates or cell.activated is None:
-        return jnp.asarray(jnp.nan)
+        return jnp.asarray(not_measured())
     later = [h[1:] for h in jax.tree.leaves(layer.states)]
     values = cell.activated(later, ACTIVATIONS[name].phi)
     return saturated_share(values, threshold, valid_steps(layer), name)
@@ -197,7 +200,7 @@ def dead_share(
       0.5
     """
     units = states[1:].reshape(-1, states.shape[-1])
-    same = units == units[0]
+    same = units == units[:1]
     if valid is not None:
         inner = states[1:].size // (valid.size * states.shape[-1])  # as of a window of states
         same |= ~jnp.repeat(valid.reshape(-1), inner)[:, None]

@@ -154,6 +154,54 @@ def test_one_run_at_a_time(rng, folder):
     assert folder.load()[0] == 1
 
 
+def test_a_folder_in_use_is_called_so_before_anything_else(rng, folder):
+    """Also where it is not empty, or there is nothing to resume yet."""
+    for number, to_resume in ((1, True), (2, False)):
+        with pytest.raises(ValueError, match="another run is writing to --checkpoint-dir"):
+            CheckpointFolder(folder.folder, to_resume)
+        folder.save(number, random_checkpoint(rng), by_orbax=False)
+
+
+@pytest.mark.parametrize("kind", ["file", "link"])
+def test_what_only_has_the_name_of_a_checkpoint_is_passed_over(rng, folder, tmp_path, kind):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "mine.txt").write_text("kept")
+    expected = random_checkpoint(rng)
+    folder.save(12, expected, by_orbax=False)
+
+    def put(name):
+        if kind == "file":
+            (folder.folder / name).write_text("a plain file")
+        else:
+            (folder.folder / name).symlink_to(elsewhere)
+
+    for name in ("checkpoint-500", checkpoints.UNFINISHED, checkpoints.REMOVED, "damaged-500"):
+        put(name)
+    assert folder.numbers() == [12]
+    assert_same(folder.load()[1], expected)
+    folder.set_damaged_aside(12)
+    for number in (499, 500, 501):
+        folder.save(number, expected, by_orbax=False)
+    assert folder.numbers() == [501, 500]
+    assert (elsewhere / "mine.txt").read_text() == "kept"
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (lambda lock, other: lock.symlink_to(other), "Too many levels of symbolic links"),
+        (lambda lock, other: lock.mkdir(), "Is a directory"),
+    ],
+)
+def test_a_lock_that_is_none(tmp_path, make, reason):
+    (tmp_path / "other").write_text("")
+    (tmp_path / "folder").mkdir()
+    make(tmp_path / "folder/lock", tmp_path / "other")
+    with pytest.raises(ValueError, match=rf"cannot be used \({reason}\)"):
+        CheckpointFolder(tmp_path / "folder", to_resume=False)
+
+
 def test_what_a_killed_process_left_is_no_obstacle(rng, folder):
     (folder.folder / "unfinished/state").mkdir(parents=True)
     folder.release()

@@ -147,6 +147,22 @@ def test_a_run_without_a_loss(tmp_path):
     ]
 
 
+def test_names_that_a_terminal_would_obey(tmp_path, capsys):
+    """In the table, and in what is said of a file that is refused."""
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps(results(runs=[RUN | {"backend": "\x1b[31mred"}])))
+    execute(DoctorConfig(results=path))
+    printed = capsys.readouterr().out
+    path.write_text(json.dumps(results(experiment="\x1b[31mred\nred")))
+    with pytest.raises(SystemExit):
+        execute(DoctorConfig(results=path))
+    refused = capsys.readouterr().err
+    assert refused.count("\n") == 1
+    for text in (printed, refused):
+        assert "\x1b" not in text
+        assert r"\x1b" in text
+
+
 def test_every_run_is_in_the_table(tmp_path, capsys, monkeypatch):
     """Five runs of a name: four stuck, one that was interrupted."""
     changed = results()

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from experiments.harness.records.input_files import read_text
+from experiments.harness.records.input_files import harmless, read_text
 
 
 def test_text_without_its_mark(tmp_path):
@@ -34,3 +34,9 @@ def test_size_encoding_and_absence(tmp_path):
         file.truncate(3 * 2**20)  # which takes no room on the disk
     with pytest.raises(ValueError, match=r"at most 2 MiB are read, got 3"):
         read_text(path, most=2**21)
+
+
+def test_what_a_terminal_would_obey_is_spelled_out():
+    assert harmless("a\x1b[31mb\x07\r\n\u202e\x9b") == r"a\x1b[31mb\x07\r\n\u202e\x9b"
+    assert harmless("é – 漢\u3000字\u00a0±") == "é – 漢\u3000字\u00a0±"
+    assert harmless("a\nb\x1bc\td", keep="\n\t") == "a\nb\\x1bc\td"

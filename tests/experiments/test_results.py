@@ -3,7 +3,9 @@
 import errno
 import itertools
 import json
+import os
 import re
+import stat
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -182,6 +184,15 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, error, raised):
         write_atomically(path, write)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_is_no_regular_file_is_not_replaced(tmp_path):
+    """/dev/full, say, where root writes."""
+    pipe = tmp_path / "pipe.json"
+    os.mkfifo(pipe)
+    with pytest.raises(NotWritten, match="not a regular file"):
+        write_atomically(pipe, lambda path: path.write_text("{}"))
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
 
 
 def test_a_write_replaces_the_old_file_whole(tmp_path):

@@ -26,13 +26,21 @@ def start(devices: int | None = None) -> None:
     More than there are cores would wait for each other. A JAX that has started keeps what it has.
 
     Raises:
-      ValueError: fewer devices than asked for.
+      ValueError: fewer devices than asked for, or none of the platform that JAX is told to use.
     """
     cores = len(available_cores())
     with contextlib.suppress(RuntimeError):
         jax.config.update("jax_num_cpu_devices", min(devices or cores, cores))
-    if devices is not None and devices > len(jax.devices()):
-        raise ValueError(f"JAX sees {len(jax.devices())} devices")
+    try:
+        found = len(jax.devices())
+    except (RuntimeError, AssertionError) as error:  # the latter where no platform starts at all
+        config: Any = jax.config
+        reason = str(error).partition("\n")[0] or "there is no such device"
+        raise ValueError(
+            f"JAX does not start on JAX_PLATFORMS={config.jax_platforms}: {reason}"
+        ) from None
+    if devices is not None and devices > found:
+        raise ValueError(f"--devices {devices}: JAX sees {found} devices")
 
 
 def over_seeds(function: Callable) -> Callable:

@@ -1,7 +1,6 @@
 """Command lines: dataclasses read by tyro, and how a command begins and ends."""
 
 import argparse
-import io
 import itertools
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -12,12 +11,24 @@ import tyro
 
 from experiments.harness.backends.backend import load_backend
 from experiments.harness.command.options import Options
-from experiments.harness.command.statuses import ended, fail
+from experiments.harness.command.printed import what_is_printed
+from experiments.harness.command.statuses import ended, fail, is_out_of_memory
 from experiments.harness.records.results import ROOT, NotWritten, new_folder
 from experiments.harness.saving.session import Session, option
 from experiments.harness.training.runner import Interrupted
 
 Config = TypeVar("Config")
+# Options whose empty name would mean the current folder.
+PATHS = {
+    "--out": "folder",
+    "--checkpoint-dir": "folder",
+    "--log-dir": "folder",
+    "--checkpoint": "folder",
+    "--load": "folder",
+    "--text-file": "file",
+    "--results": "file",
+    "--json": "file",
+}
 
 
 def run(
@@ -28,13 +39,17 @@ def run(
 ) -> None:
     """Read the command line into ``config_class`` and ``execute`` it; exit as in statuses.py."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal without "±" is no reason to stop
-    try:
-        execute(parse(config_class, presets or {}, arguments))
-    except (Interrupted, KeyboardInterrupt, NotWritten) as stop:
-        sys.exit(ended(stop.cause if isinstance(stop, Interrupted) else stop))
+    with what_is_printed() as printed:
+        try:
+            execute(parse(config_class, presets or {}, arguments))
+        except (Interrupted, KeyboardInterrupt, NotWritten) as stop:
+            sys.exit(ended(stop.cause if isinstance(stop, Interrupted) else stop))
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            sys.exit(ended(error))
+    if printed.error:
+        sys.exit(ended(printed.error))
 
 
 def parse(
@@ -42,8 +57,9 @@ def parse(
 ) -> Config:
     """The dataclass from the options; a preset's values are defaults that options override."""
     default = config_class()
-    if "--out=" in arguments or ("--out", "") in itertools.pairwise(arguments):
-        fail("--out must be a folder, got an empty name")
+    for name, what in PATHS.items():
+        if f"{name}=" in arguments or (name, "") in itertools.pairwise(arguments):
+            fail(f"{name} must be a {what}, got an empty name")
     if presets:
         early = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
         early.add_argument("--preset")
@@ -85,7 +101,7 @@ def require_backends(backends: Sequence[str], devices: int | Literal["auto"] = "
             try:
                 library.start(None if devices == "auto" else devices)
             except ValueError as error:
-                fail(f"--devices {devices}: {error}")
+                fail(str(error))
 
 
 def prepare(config: Options, backends: Sequence[str]) -> tuple[Path, Session]:

@@ -1,6 +1,7 @@
 """Files that a user names: read whole, if they are files, and not larger than is sensible."""
 
 import stat
+import unicodedata
 from pathlib import Path
 
 MAX_BYTES = 2**30
@@ -28,3 +29,13 @@ def read_text(path: Path, most: int = MAX_BYTES) -> str:
         raise ValueError(f"{path}: not UTF-8 at byte {error.start}") from None
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror}") from None
+
+
+def harmless(text: str, keep: str = "") -> str:
+    """Text from a file with its control characters spelled out: a terminal would obey them."""
+
+    def is_shown(character: str) -> bool:
+        is_space = unicodedata.category(character) == "Zs"  # of any width
+        return character.isprintable() or is_space or character in keep
+
+    return "".join(c if is_shown(c) else repr(c)[1:-1] for c in text)

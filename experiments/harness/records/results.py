@@ -204,6 +204,8 @@ def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
       NotWritten: a full disk, a folder that is gone or may no longer be written to.
     """
     temporary = path.with_name(f".{path.stem}-{os.getpid()}{path.suffix}")
+    if path.exists() and not path.is_file():  # such as /dev/full, which a file would replace
+        raise NotWritten(f"{path} could not be written: not a regular file")
     try:
         write(temporary)
         temporary.replace(path)

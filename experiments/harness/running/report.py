@@ -22,9 +22,8 @@ from experiments.harness.training.runner import Interrupted
 
 # A pipe or a log file has no width, and the table needs this one, unless COLUMNS says another.
 WIDTH = 130
-console = Console(
-    highlight=False, width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else WIDTH
-)
+HAS_TERMINAL = sys.stdout is not None and sys.stdout.isatty()
+console = Console(highlight=False, width=None if HAS_TERMINAL or "COLUMNS" in os.environ else WIDTH)
 
 COLUMNS = {
     "val loss": "val_loss",

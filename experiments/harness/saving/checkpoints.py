@@ -61,10 +61,11 @@ class CheckpointFolder:
         self.folder = folder
         self._made: list[Path] = []
         try:
+            _refuse_if_locked(folder)
             self._check(to_resume)
             self._made = [path for path in (folder, *folder.parents) if not path.exists()]
             folder.mkdir(parents=True, exist_ok=True)
-            self._lock = os.open(folder / LOCK, os.O_CREAT | os.O_RDWR)
+            self._lock = os.open(folder / LOCK, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW)
         except OSError as error:
             raise ValueError(
                 f"--checkpoint-dir {folder} cannot be used ({error.strerror})"
@@ -74,7 +75,7 @@ class CheckpointFolder:
             self._check(to_resume)  # again: another run may have ended just now
         except BlockingIOError:
             self.release()
-            raise ValueError(f"another run is writing to --checkpoint-dir {folder}") from None
+            raise ValueError(_in_use(folder)) from None
         except ValueError:
             self.release()
             raise
@@ -106,7 +107,11 @@ class CheckpointFolder:
 
     def numbers(self) -> list[int]:
         """The numbers of the checkpoints, the newest first."""
-        names = [path.name.removeprefix("checkpoint-") for path in self.folder.glob("checkpoint-*")]
+        names = [
+            path.name.removeprefix("checkpoint-")
+            for path in self.folder.glob("checkpoint-*")
+            if path.is_dir() and not path.is_symlink()
+        ]
         return sorted((int(name) for name in names if name.isdecimal()), reverse=True)
 
     def save(self, number: int, checkpoint: Checkpoint, by_orbax: bool) -> None:
@@ -118,7 +123,7 @@ class CheckpointFolder:
         unfinished, removed = self.folder / UNFINISHED, self.folder / REMOVED
         try:
             for left in (unfinished, removed):  # by a process that was killed
-                shutil.rmtree(left, ignore_errors=True)
+                _remove(left)
             unfinished.mkdir()
             write_state = _save_by_orbax if by_orbax else _save_by_safetensors
             write_state(unfinished / "state", checkpoint.state)
@@ -129,13 +134,13 @@ class CheckpointFolder:
             _write_checksums(unfinished)
             unfinished.rename(self._path(number))
         except Exception as error:  # orbax passes on its library's own kinds
-            shutil.rmtree(unfinished, ignore_errors=True)
+            _remove(unfinished)
             reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
             raise NotWritten(f"checkpoint {self._path(number)} not written: {reason}") from error
         for old_number in self.numbers()[KEPT:]:
             # Under its own name it would be a damaged one if this is where the process dies.
             self._path(old_number).rename(removed)
-            shutil.rmtree(removed, ignore_errors=True)
+            _remove(removed)
 
     def load(self) -> tuple[int, Checkpoint]:
         """The newest whole checkpoint and its number, with a warning for each that is damaged.
@@ -158,15 +163,42 @@ class CheckpointFolder:
         )
 
     def set_damaged_aside(self, newest_whole: int) -> None:
-        """Rename the damaged checkpoints that are newer: their numbers will be used again."""
-        for number in self.numbers():
-            if number > newest_whole:
+        """Rename what else has the name of a newer checkpoint: those numbers will be used again."""
+        for path in list(self.folder.glob("checkpoint-*")):
+            number = path.name.removeprefix("checkpoint-")
+            if number.isdecimal() and int(number) > newest_whole:
                 aside = self.folder / f"damaged-{number}"
-                shutil.rmtree(aside, ignore_errors=True)
-                self._path(number).rename(aside)
+                _remove(aside)
+                path.rename(aside)
 
     def _path(self, number: int) -> Path:
         return self.folder / f"checkpoint-{number}"
+
+
+def _in_use(folder: Path) -> str:
+    return f"another run is writing to --checkpoint-dir {folder}"
+
+
+def _refuse_if_locked(folder: Path) -> None:
+    """ValueError where another process holds the lock: what else is there will change."""
+    try:
+        lock = os.open(folder / LOCK, os.O_RDWR | os.O_NOFOLLOW)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise ValueError(_in_use(folder)) from None
+    finally:
+        os.close(lock)
+
+
+def _remove(path: Path) -> None:
+    """A folder and all in it; a file or a link itself, which is not followed."""
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+    else:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def verify(path: Path) -> None:
