@@ -213,7 +213,8 @@ def chunk_length(T: int, state: Array, recompute: bool) -> int:
     """
     if recompute:
         return math.isqrt(T)
-    if jax.default_backend() != "cpu":
+    is_known = isinstance(state.size, int)  # not so B of a program that is exported for any
+    if jax.default_backend() != "cpu" or not is_known:
         return T
     return min(T, max(1, CHUNK_BYTES // max(1, state.nbytes)))
 

@@ -85,7 +85,7 @@ def to_weights(params: Mapping[str, Any]) -> Weights:
     return weights
 
 
-def from_weights(weights: Weights) -> dict[str, Any]:
+def from_weights(weights: Mapping[str, Any]) -> dict[str, Any]:
     """The parameters of a ``SequenceModel`` or ``StackedModel`` from its arrays.
 
     They may also be PyTorch's tensors or Parameters.

@@ -113,8 +113,9 @@ class RecurrentLayer(nn.Module):
         """Whether inputs (T, B, D) go by ``jaxrnn.bptt``; raises what the class raises."""
         if self.recurrence not in ("scan", "fused", None):
             raise ValueError(f"recurrence must be 'scan', 'fused' or None, got {self.recurrence!r}")
-        # A subclass may compute something else.
-        can_fuse = type(self.cell) is VanillaCell and inputs.ndim == 3 and len(inputs) > 0
+        # A subclass may compute something else; of an exported program T may not be known.
+        is_vanilla = type(self.cell) is VanillaCell and inputs.ndim == 3
+        can_fuse = is_vanilla and isinstance(inputs.shape[0], int) and inputs.shape[0] > 0
         if self.recurrence == "fused" and not can_fuse:
             raise ValueError(
                 "the fused recurrence runs a VanillaCell on inputs (B, T, D) of a step or more, "

@@ -296,7 +296,7 @@ def batch_mesh(devices: int | None, batch_size: int) -> Mesh:
     """
     check_whole("batch_size", batch_size)
     if devices is not None:
-        check_whole("devices", devices)
+        check_whole("devices", devices, least=0)
     config: Any = jax.config
     pinned = config.jax_default_device  # by the user, to one device or a platform's first
     if isinstance(pinned, str):

@@ -134,3 +134,31 @@ def test_unknown_parameters_are_not_dropped_in_silence(rng):
     params["cell"]["h"]["bias"] = jnp.ones(N)
     with pytest.raises(ValueError, match="cell/h/bias"):
         to_weights(params)
+
+
+def test_tensors_and_parameters_of_pytorch(rng):
+    import torch
+
+    weights = reference.random_weights(rng)
+    expected = from_weights({name: np.float32(array) for name, array in weights.items()})
+    tensors = {name: torch.tensor(np.float32(array)) for name, array in weights.items()}
+    for made in (torch.nn.Parameter, lambda tensor: tensor.requires_grad_()):
+        found = from_weights({name: made(tensor.clone()) for name, tensor in tensors.items()})
+        assert_trees_equal(found, expected)
+    halves = {name: tensor.bfloat16().requires_grad_() for name, tensor in tensors.items()}
+    rounded = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), expected)
+    assert_trees_equal(from_weights(halves), rounded)
+
+
+@pytest.mark.parametrize("wrong", [None, "W", 3.0, [[1, 2]], [[1.0], [1.0, 2.0]], [1j]])
+def test_what_is_no_array_of_real_numbers_is_named(rng, wrong):
+    weights = reference.random_weights(rng)
+    with pytest.raises(ValueError, match="W_hh must be an array of real numbers"):
+        from_weights({**weights, "W_hh": wrong})
+
+
+def assert_trees_equal(found, expected):
+    assert jax.tree.structure(found) == jax.tree.structure(expected)
+    for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        assert one.dtype == other.dtype
+        np.testing.assert_array_equal(np.float32(one), np.float32(other))

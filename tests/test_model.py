@@ -109,3 +109,15 @@ def test_bfloat16_runs_with_float32_parameters(rng):
     expected = reference.outputs(weights, reference.hidden_states(weights, inputs))
     # Each of T steps rounds sums of size one, by eps = 2^-7; at most 2.5 eps over 100 seeds.
     np.testing.assert_allclose(outputs.astype(jnp.float32), expected, rtol=0, atol=T * 2.0**-7)
+
+
+@pytest.mark.parametrize("shape", ["b, 7, 4", "3, t, 4", "b, t, 4"])
+@pytest.mark.parametrize("cell", [VanillaCell(5, "modrelu"), nn.GRUCell(5)], ids=["vanilla", "gru"])
+def test_a_program_is_exported_for_any_batch_and_length(rng, cell, shape, unchecked):
+    model, x = SequenceModel(cell, 2), jnp.asarray(rng.standard_normal((3, 7, 4)), jnp.float32)
+    variables = model.init(jax.random.key(0), x)
+    symbolic = jax.ShapeDtypeStruct(jax.export.symbolic_shape(shape), jnp.float32)
+    exported = jax.export.export(jax.jit(lambda x: model.apply(variables, x)))(symbolic)
+    # The same sums, perhaps by another path: some eps.
+    expected = model.apply(variables, x)
+    np.testing.assert_allclose(exported.call(x), expected, rtol=1e-5, atol=1e-6)
