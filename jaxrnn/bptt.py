@@ -33,7 +33,7 @@ from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Bool, Float
 
 from jaxrnn.activations import ACTIVATIONS, activation_of
-from jaxrnn.checks import as_real_array, as_square_matrices
+from jaxrnn.array_checks import as_real_array, as_square_matrices
 
 # Of the states of a chunk: what fits into a core's second-level cache. Measured on one with 1 MiB.
 CHUNK_BYTES = 2**20

@@ -16,7 +16,7 @@ import optax
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from jaxrnn.checks import as_real_array, as_whole_array, check_range
+from jaxrnn.array_checks import as_real_array, as_whole_array, check_range
 from jaxrnn.diagnostics import not_measured
 from jaxrnn.model import SequenceModel
 from jaxrnn.sequences import select

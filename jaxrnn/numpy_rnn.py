@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from jaxrnn.checks import check_real, check_whole
+
 Weights = dict[str, np.ndarray]
 
 # phi(z, b), and phi'(z) as a function of h = phi(z); b is modReLU's bias, which the others ignore.
@@ -41,6 +43,12 @@ def initial_weights(
       >>> {name: array.shape for name, array in weights.items()}
       {'W_xh': (4, 3), 'W_hh': (4, 4), 'b_h': (4,), 'W_hy': (6, 4), 'b_y': (6,)}
     """
+    for name, size in (
+        ("num_inputs", num_inputs),
+        ("num_units", num_units),
+        ("num_outputs", num_outputs),
+    ):
+        check_whole(name, size)
     D, N, C = num_inputs, num_units, num_outputs
     shapes = {"W_xh": (N, D), "W_hh": (N, N), "b_h": (N,), "W_hy": (C, N), "b_y": (C,)}
     bound = 1 / np.sqrt(N)
@@ -167,6 +175,7 @@ def clip_by_global_norm(gradients: Weights, max_norm: float) -> tuple[Weights, f
       >>> print(norm, clipped["W_hh"], clipped["b_h"])
       5.0 [[0.6]] [0.8]
     """
+    check_real("max_norm", max_norm, "0 or more and finite", least=0.0)
     norm = np.sqrt(sum(np.sum(gradient**2) for gradient in gradients.values()))
     scale = max_norm / norm if max_norm and norm > max_norm else 1.0
     return {name: gradient * scale for name, gradient in gradients.items()}, norm
@@ -235,10 +244,8 @@ def sample(
     """
     if not len(prompt):
         raise ValueError("a prompt needs at least one token")
-    if length < 0:
-        raise ValueError(f"length must be 0 or more, got {length}")
-    if not 0 <= temperature < np.inf:
-        raise ValueError(f"temperature must be 0 or more and finite, got {temperature}")
+    check_whole("length", length, least=0)
+    check_real("temperature", temperature, "0 or more and finite", least=0.0)
     tokens: list[int] = []
     read, h = np.asarray(prompt), None
     for _ in range(length):

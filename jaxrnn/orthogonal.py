@@ -27,7 +27,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxrnn.checks import as_square_matrices
+from jaxrnn.array_checks import as_square_matrices
 from jaxrnn.decompositions import one_by_one, svd
 
 Retraction = Callable[[Float[Array, "*batch N N"]], Float[Array, "*batch N N"]]

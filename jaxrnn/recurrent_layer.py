@@ -18,8 +18,8 @@ from flax.errors import ScopeParamShapeError
 from jaxtyping import Array, Float, Int
 
 from jaxrnn import bptt
+from jaxrnn.array_checks import as_array, as_real_array
 from jaxrnn.cells import VanillaCell
-from jaxrnn.checks import as_array, as_real_array
 from jaxrnn.sequences import Steps, from_valid, select, steps_of
 from jaxrnn.wrappers import innermost, is_state, state_of
 
@@ -73,7 +73,7 @@ class RecurrentLayer(nn.Module):
         try:
             carry, hidden, last_hidden = scan(self.cell, steps, carry)
         except ScopeParamShapeError as error:
-            raise _misfit(steps.inputs, error) from error
+            raise misfit(steps.inputs, error) from error
         return carry, self.read(steps, hidden, last_hidden, readout)
 
     @nn.nowrap
@@ -178,7 +178,8 @@ def scan(cell: nn.RNNCellBase, steps: Steps, carry: Any) -> tuple[Any, Array, Ar
     return carry, hidden, state_of(carry) if emits_state else steps.last_output(hidden)
 
 
-def _misfit(inputs: Array, error: Exception | str) -> ValueError:
+def misfit(inputs: Array, error: Exception | str) -> ValueError:
+    """That inputs have not the features that a cell's parameters are for."""
     return ValueError(
         f"inputs with D = {inputs.shape[-1]} features do not fit the cell's parameters: {error}"
     )
@@ -236,7 +237,7 @@ def weights_for(cell: Any, inputs: Array) -> tuple[Array, Weights]:
     """Inputs and the weights of a bound VanillaCell, in the dtype in which the cell computes."""
     params = nn.meta.unbox(cell.variables["params"])
     if inputs.shape[-1] != len(params["i"]["kernel"]):
-        raise _misfit(inputs, f"i/kernel has the shape {params['i']['kernel'].shape}")
+        raise misfit(inputs, f"i/kernel has the shape {params['i']['kernel'].shape}")
     inputs, W_xh, b_h, W_hh = nn.dtypes.promote_dtype(
         inputs, params["i"]["kernel"], params["i"]["bias"], params["h"]["kernel"], dtype=cell.dtype
     )

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float, Int
 
-from jaxrnn.checks import as_whole_array, check_range, check_real, check_whole
+from jaxrnn.array_checks import as_whole_array, check_range
+from jaxrnn.checks import check_real, check_whole
 
 
 def sample(

@@ -16,7 +16,8 @@ import jax.numpy as jnp
 from flax.linen.recurrent import flip_sequences
 from jaxtyping import Array, Bool, Int
 
-from jaxrnn.checks import as_array, described, outside
+from jaxrnn.array_checks import as_array, outside
+from jaxrnn.checks import described
 
 
 class Steps(NamedTuple):

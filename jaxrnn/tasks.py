@@ -16,6 +16,8 @@ from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar, runtime_checkab
 
 import numpy as np
 
+from jaxrnn.checks import check_whole
+
 NUM_SYMBOLS = 8
 BLANK = 8
 MARKER = 9
@@ -96,7 +98,7 @@ class CopyTask:
     num_outputs: ClassVar[int] = NUM_SYMBOLS + 1
 
     def __post_init__(self) -> None:
-        _check_at_least("seq_len", self.seq_len, 1)
+        check_whole("seq_len", self.seq_len, 1)
 
     @property
     def baseline(self) -> float:
@@ -138,7 +140,7 @@ class CopyMemoryTask:
     num_outputs: ClassVar[int] = NUM_SYMBOLS + 1
 
     def __post_init__(self) -> None:
-        _check_at_least("delay", self.delay, 1)
+        check_whole("delay", self.delay, 1)
 
     @property
     def baseline(self) -> float:
@@ -181,7 +183,7 @@ class AddingTask:
     num_outputs: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
-        _check_at_least("seq_len", self.seq_len, 2)
+        check_whole("seq_len", self.seq_len, 2)
 
     @property
     def baseline(self) -> float:
@@ -247,19 +249,13 @@ def growing_length(first: int, last: int, epoch: int, epochs: int) -> int:
       >>> [tasks.growing_length(10, last=80, epoch=epoch, epochs=8) for epoch in range(1, 9)]
       [10, 20, 20, 40, 80, 80, 80, 80]
     """
-    _check_at_least("last", last, 1)
-    _check_at_least("first", first, 1)
-    _check_at_least("epochs", epochs, 1)
-    _check_at_least("epoch", epoch, 1)
+    check_whole("last", last, 1)
+    check_whole("first", first, 1)
+    check_whole("epochs", epochs, 1)
+    check_whole("epoch", epoch, 1)
     if first > last:
         raise ValueError(f"the first length must be from 1 to the last, {last}, got {first}")
     doublings = ((last - 1) // first).bit_length()  # the least n with first · 2ⁿ ≥ last
     if epoch == 1 < epochs:
         return first
     return min(last, first * 2 ** ((2 * epoch - 1) * doublings // epochs))
-
-
-def _check_at_least(name: str, value: int, least: int) -> None:
-    # As jaxrnn.checks, which imports JAX.
-    if not (isinstance(value, int | np.integer) and least <= value < 2**31):
-        raise ValueError(f"{name} must be a whole number, {least} or more, got {value!r:.40}")

@@ -12,6 +12,7 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
+from jaxrnn.checks import check_whole, described
 from jaxrnn.tasks import Batch
 
 SPLITS = {"train": (0.0, 0.9), "validation": (0.9, 0.95), "test": (0.95, 1.0)}
@@ -47,23 +48,24 @@ class Text:
 
     def __init__(self, characters: str) -> None:
         if not isinstance(characters, str):
-            raise ValueError(f"a text is a str, got {type(characters).__name__}")
+            raise ValueError(f"the characters of a text are a str, got {described(characters)}")
         try:
             codes = np.frombuffer(characters.encode("utf-32-le"), np.uint32)
         except UnicodeEncodeError as error:
             raise ValueError(
-                f"a text has no half of a surrogate pair, got one at character {error.start}"
+                "the characters of a text have no half of a surrogate pair, got one at character "
+                f"{error.start}"
             ) from None
         letters, tokens = np.unique(codes, return_inverse=True)
         if len(letters) < 2:
-            raise ValueError("a text needs at least two different characters")
+            raise ValueError(f"a text needs two different characters or more, got {len(letters)}")
         self.vocabulary = "".join(map(chr, letters))
         self.tokens = tokens.astype(np.int32)
 
     def split(self, name: str) -> np.ndarray:
         """The tokens of a part in ``SPLITS``; ValueError if there is none of that name."""
-        if name not in SPLITS:
-            raise ValueError(f"a split is one of {', '.join(SPLITS)}, got {name!r}")
+        if not isinstance(name, str) or name not in SPLITS:
+            raise ValueError(f"a split's name is one of {', '.join(SPLITS)}, got {described(name)}")
         start, stop = (round(share * len(self.tokens)) for share in SPLITS[name])
         return self.tokens[start:stop]
 
@@ -152,9 +154,10 @@ class CharacterTask:
     length_field: ClassVar[str] = "seq_len"
 
     def __post_init__(self) -> None:
+        if not isinstance(self.text, Text):
+            raise ValueError(f"text must be a Text, got {described(self.text)}")
         for name in ("seq_len", "streams"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be 1 or more, got {getattr(self, name)}")
+            check_whole(name, getattr(self, name))
         needed = max(100, round(self.streams * (self.seq_len + 1) / SPLITS["train"][1]))
         if len(self.text.tokens) < needed:
             raise ValueError(

@@ -22,16 +22,20 @@ from hypothesis.extra import numpy as hnp
 
 import jaxrnn
 from jaxrnn import (
+    CharacterTask,
     LeakyCell,
     SequenceModel,
     SkipCell,
     StackedModel,
+    Text,
     TruncatedCell,
     VanillaCell,
     bptt,
     convert,
+    diagnosis,
     diagnostics,
     initializers,
+    numpy_rnn,
     optimizers,
     orthogonal,
     project_recurrent,
@@ -101,6 +105,8 @@ INPUTS = rng.standard_normal((B, T, D)).astype(np.float32)
 CELL = VanillaCell(N)
 MODEL = SequenceModel(CELL, C)
 VARIABLES = MODEL.init(jax.random.key(0), jnp.asarray(INPUTS))
+CELL_VARIABLES = {"params": VARIABLES["params"]["cell"]}
+TEXT = Text("to be or not to be, that is the question " * 9)
 TALKER = SequenceModel(CELL, D)
 TALKS = TALKER.init(jax.random.key(0), jnp.asarray(INPUTS))
 PARAMS = {"h": {"kernel": MATRIX}}
@@ -218,6 +224,32 @@ TARGETS = {
     "convert.from_weights": Target(
         lambda **weights: convert.from_weights(weights),
         convert.to_weights(VARIABLES["params"]),
+    ),
+    "usable_horizon": Target(
+        diagnostics.usable_horizon, {"profile": np.ones(4, np.float32), "factor": 9.0}
+    ),
+    "decay_rate": Target(diagnostics.decay_rate, {"profile": np.ones(4, np.float32)}),
+    "lyapunov_spectrum": Target(
+        lambda **options: diagnostics.lyapunov_spectrum(
+            CELL, CELL_VARIABLES, np.zeros(N, np.float32), **options
+        ),
+        {"inputs": INPUTS[0], "warm_up": 1},
+        also={"inputs": ("warm_up", "carry")},
+    ),
+    "Text": Target(Text, {"characters": "to be or not to be"}),
+    "Text.split": Target(TEXT.split, {"name": "train"}),
+    "CharacterTask": Target(CharacterTask, {"text": TEXT, "seq_len": 3, "streams": 2}),
+    "read_history": Target(
+        diagnosis.read_history,
+        {"run": {"history": {"val_loss": [1.0, 0.5]}, "status": "completed"}, "baseline": 1.0},
+        also={"run": ("history",)},
+    ),
+    "numpy_rnn.initial_weights": Target(
+        lambda **sizes: numpy_rnn.initial_weights(np.random.default_rng(0), **sizes),
+        {"num_inputs": 3, "num_units": 4, "num_outputs": 2},
+    ),
+    "numpy_rnn.clip_by_global_norm": Target(
+        numpy_rnn.clip_by_global_norm, {"gradients": {"W": MATRIX}, "max_norm": 1.0}, ("gradients",)
     ),
     "diagnose": Target(
         lambda **options: jaxrnn.diagnose(MODEL, loss_fn=squared, **options),

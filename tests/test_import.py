@@ -24,7 +24,8 @@ FORBIDDEN = {
 }
 # Within the library imports point one way: a module may import those before it, never those after.
 ORDER = [
-    "checks decompositions",
+    "checks",
+    "array_checks decompositions",
     "tasks cell_types activations sequences orthogonal initializers numpy_rnn",
     "wrappers",
     "paths cells text",

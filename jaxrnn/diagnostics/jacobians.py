@@ -19,8 +19,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from flax.errors import ScopeParamShapeError
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
+
+from jaxrnn.array_checks import as_real_array
+from jaxrnn.checks import check_whole
+from jaxrnn.recurrent_layer import misfit
 
 
 def jacobian_singular_values(
@@ -106,7 +111,8 @@ def lyapunov_spectrum(
 
     def one(carry: Any, inputs: Array) -> Array:
         T = len(inputs)
-        if not 0 <= warm_up < T:
+        check_whole("warm_up", warm_up, least=0)
+        if not warm_up < T:
             raise ValueError(f"warm_up must be from 0 to {T - 1} of {T} steps, got {warm_up}")
         h_0, step = _flat_step(cell, variables, carry)
 
@@ -132,7 +138,10 @@ def _flat_step(
     h_0, unravel = ravel_pytree(carry)
 
     def step(h: Array, x: Array) -> Array:
-        new: Any = cell.apply(variables, unravel(h), x)
+        try:
+            new: Any = cell.apply(variables, unravel(h), x)
+        except ScopeParamShapeError as error:
+            raise misfit(x, error) from error
         return ravel_pytree(new[0])[0]
 
     return h_0, step
@@ -142,6 +151,7 @@ def _over_batch(
     one: Callable[[Any, Array], Array], cell: nn.RNNCellBase, carry: Any, inputs: Array
 ) -> Array:
     """The result for one sequence, or for each in a batch."""
+    inputs = as_real_array("inputs", inputs)
     batch_axes = inputs.ndim - cell.num_feature_axes - 1
     if batch_axes == 0:
         return one(carry, inputs)

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxrnn.checks import as_square_matrices
+from jaxrnn.array_checks import as_square_matrices
 from jaxrnn.decompositions import singular_values, svd
 from jaxrnn.paths import Predicate, is_recurrent_kernel, named_leaves, selected_matrices
 

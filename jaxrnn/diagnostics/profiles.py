@@ -14,7 +14,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxrnn.activations import ACTIVATIONS, activation_of
+from jaxrnn.array_checks import as_real_array
 from jaxrnn.cell_types import cell_types
+from jaxrnn.checks import check_real
 from jaxrnn.diagnostics.matrices import not_measured
 from jaxrnn.diagnostics.probe import LayerObservation
 from jaxrnn.paths import named_leaves
@@ -80,8 +82,11 @@ def usable_horizon(profile: Float[Array, " times"], factor: float = 100.0) -> Ho
       9 0
       7 1
     """
+    profile = _as_profile(profile)
+    check_real("factor", factor, "above 1")
     if not factor > 1:
         raise ValueError(f"factor must be above 1, got {factor}")
+    factor = float(factor)  # a whole number may have more than 32 bits
     back = profile[::-1]
     last = back[0]
     vanished = back < last / factor
@@ -105,6 +110,7 @@ def decay_rate(profile: Float[Array, " times"]) -> Float[Array, ""]:
       >>> print(f"{jnp.exp(diagnostics.decay_rate(profile)):.3f}")
       0.500
     """
+    profile = _as_profile(profile)
     steps_back = jnp.arange(len(profile), dtype=profile.dtype)[::-1]
     valid = (profile > 0) & jnp.isfinite(profile)
     count = valid.sum()
@@ -113,6 +119,13 @@ def decay_rate(profile: Float[Array, " times"]) -> Float[Array, ""]:
     k = jnp.where(valid, steps_back - mean, 0)
     slope = jnp.sum(k * logs) / jnp.where(count > 1, jnp.sum(k * k), 1)
     return jnp.where(count > 1, slope, not_measured())
+
+
+def _as_profile(profile: Any) -> Array:
+    profile = as_real_array("profile", profile)
+    if profile.ndim != 1 or not profile.size:
+        raise ValueError(f"profile must be p_0 ... p_T, (T+1,), got shape {profile.shape}")
+    return profile
 
 
 def valid_steps(layer: LayerObservation) -> Bool[Array, "T B"] | None:
