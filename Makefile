@@ -4,7 +4,7 @@ BIN := .venv/bin
 # A module is compiled when it is first imported: most of those that are installed never are.
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 
-.PHONY: copy test tests quick gpu lint docs figures clean
+.PHONY: copy test quick gpu lint docs figures clean
 
 copy: .venv/experiments.stamp
 	$(BIN)/python -m experiments.copy_task --backend jax
@@ -12,11 +12,7 @@ copy: .venv/experiments.stamp
 # A process of pytest for each core, eight at most.
 PYTEST := $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist worksteal
 
-# Side by side: most of lint is one long wait for mypy.
-test: .venv/test.stamp
-	$(MAKE) --jobs=2 lint tests
-
-tests: .venv/test.stamp
+test: lint
 	$(PYTEST)
 
 # What to run while working: no slow tests, and no lint.

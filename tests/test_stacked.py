@@ -126,7 +126,7 @@ TWICE = VanillaCell(N)
 @pytest.mark.parametrize(
     ("cells", "rate", "message"),
     [
-        ([], 0.0, "one cell or more, got none"),
+        ([], 0.0, "cells must be one or more, got none"),
         ([VanillaCell(N)], 1.0, r"dropout_rate must be in \[0, 1\), got 1.0"),
         ([VanillaCell(N)], float("nan"), r"dropout_rate must be in \[0, 1\), got nan"),
         (VanillaCell(N), 0.0, r"cells must be a list of cells, .* got VanillaCell\("),
