@@ -152,6 +152,8 @@ def _over_batch(
 ) -> Array:
     """The result for one sequence, or for each in a batch."""
     inputs = as_real_array("inputs", inputs)
+    if inputs.ndim < 1 or inputs.shape[-1] == 0:
+        raise ValueError(f"inputs must be (T, D) or (B, T, D), got {inputs.shape}")
     batch_axes = inputs.ndim - cell.num_feature_axes - 1
     if batch_axes == 0:
         return one(carry, inputs)
