@@ -111,8 +111,8 @@ def lyapunov_spectrum(
 
     def one(carry: Any, inputs: Array) -> Array:
         T = len(inputs)
-        check_whole("warm_up", warm_up, least=0)
-        if not warm_up < T:
+        check_whole("warm_up", warm_up, least=-(2**31))  # its range below, with T
+        if not 0 <= warm_up < T:
             raise ValueError(f"warm_up must be from 0 to {T - 1} of {T} steps, got {warm_up}")
         h_0, step = _flat_step(cell, variables, carry)
 
