@@ -35,6 +35,11 @@ def as_array(name: str, value: Any, kinds: tuple[Any, ...], words: str) -> jax.A
 
 
 def as_real_array(name: str, value: Any) -> jax.Array:
+    """An array of floating-point numbers or of whole ones, as features may be."""
+    return as_array(name, value, (jnp.floating, jnp.integer), "an array of real numbers")
+
+
+def as_float_array(name: str, value: Any) -> jax.Array:
     """An array of floating-point numbers."""
     return as_array(name, value, (jnp.floating,), "an array of floating-point numbers")
 

@@ -33,7 +33,7 @@ from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Bool, Float
 
 from jaxrnn.activations import ACTIVATIONS, activation_of
-from jaxrnn.array_checks import as_real_array, as_square_matrices
+from jaxrnn.array_checks import as_float_array, as_square_matrices
 
 # Of the states of a chunk: what fits into a core's second-level cache. Measured on one with 1 MiB.
 CHUNK_BYTES = 2**20
@@ -78,8 +78,8 @@ def recurrence(
         given = "none" if bias is None else "one"
         biased = " or ".join(name for name, one in ACTIVATIONS.items() if one.has_bias)
         raise ValueError(f"{biased}, and no other activation, has a bias; {activation} got {given}")
-    kernel, inputs = as_square_matrices("kernel", kernel), as_real_array("inputs", inputs)
-    carry = as_real_array("carry", carry)
+    kernel, inputs = as_square_matrices("kernel", kernel), as_float_array("inputs", inputs)
+    carry = as_float_array("carry", carry)
     if kernel.ndim != 2 or inputs.ndim < 2 or inputs.shape[-1] != len(kernel):
         raise ValueError(
             f"kernel and inputs must be (N, N) and (T, ..., N), got {kernel.shape}, {inputs.shape}"
@@ -87,7 +87,7 @@ def recurrence(
     if carry.shape != inputs.shape[1:]:
         raise ValueError(f"carry must be {inputs.shape[1:]} like the inputs, got {carry.shape}")
     if bias is not None:
-        bias = as_real_array("bias", bias)
+        bias = as_float_array("bias", bias)
         if bias.shape != kernel.shape[:1]:
             raise ValueError(f"bias must be {kernel.shape[:1]}, got {bias.shape}")
     try:

@@ -2,6 +2,7 @@
 
 import math
 import operator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,30 +15,39 @@ def described(value: Any) -> str:
     return f"{value!r:.60}"
 
 
-def check_whole(name: str, value: Any, least: int = 1, most: int = 2**31 - 1) -> None:
-    """ValueError unless a value is a whole number from ``least``; JAX counts in 32 bits."""
+def is_whole(value: Any) -> bool:
+    """Whether a value is a whole number of 32 bits, in which JAX counts."""
     try:
         hash(value)  # an array of one number has none, which JAX needs of what decides about shapes
-        is_allowed = not isinstance(value, bool) and least <= operator.index(value) <= most
+        return not isinstance(value, bool) and abs(operator.index(value)) < 2**31
     except TypeError:
-        is_allowed = False
-    if not is_allowed:
-        most_said = "" if most == 2**31 - 1 else f" and {most} or less"
-        raise ValueError(
-            f"{name} must be a whole number, {least} or more{most_said}, got {described(value)}"
-        )
+        return False
+
+
+def check_whole(name: str, value: Any, least: int = 1) -> None:
+    """ValueError unless a value is a whole number, ``least`` or more."""
+    if not (is_whole(value) and value >= least):
+        raise ValueError(f"{name} must be a whole number, {least} or more, got {described(value)}")
 
 
 def check_real(
-    name: str, value: Any, words: str = "a finite number", least: float = -math.inf
+    name: str,
+    value: Any,
+    words: str = "a finite number",
+    allows: Callable[[Any], bool] = lambda value: True,
 ) -> None:
-    """ValueError, which says what it must be, unless a value is a finite number from ``least``."""
+    """ValueError, which says what it must be, unless a value is a finite number that is allowed."""
     try:
-        is_allowed = np.shape(value) == () and math.isfinite(value) and value >= least
+        is_allowed = np.shape(value) == () and math.isfinite(value) and allows(value)
     except (TypeError, ValueError, OverflowError):
         is_allowed = False
     if not is_allowed:
         raise ValueError(f"{name} must be {words}, got {described(value)}")
+
+
+def check_not_negative(name: str, value: Any) -> None:
+    """ValueError unless a value is a finite number, 0 or more."""
+    check_real(name, value, "0 or more and finite", lambda value: value >= 0)
 
 
 def as_numpy(value: Any) -> np.ndarray:

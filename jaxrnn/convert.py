@@ -77,7 +77,7 @@ def to_weights(params: Mapping[str, Any]) -> Weights:
     weights = {}
     for name, path in _places(num_layers, lambda name, path: path in leaves).items():
         if path in leaves:
-            weights[name] = _turned(path, path, _array(path, leaves.pop(path)))
+            weights[name] = _turned(path, _array(path, path, leaves.pop(path)))
         elif not _is_optional(name):
             raise ValueError(f"parameter {path} is missing: {_EXPECTED}")
     if leaves:
@@ -112,18 +112,19 @@ def from_weights(weights: Mapping[str, Any]) -> dict[str, Any]:
         node = params
         for key in parents:
             node = node.setdefault(key, {})
-        node[last] = jnp.asarray(_turned(name, places[name], _array(name, array)))
+        node[last] = jnp.asarray(_turned(places[name], _array(name, places[name], array)))
     return params
 
 
-def _array(name: str, array: Any) -> np.ndarray:
-    """As NumPy has it; bfloat16 stays bfloat16."""
+def _array(name: str, path: str, array: Any) -> np.ndarray:
+    """A parameter as NumPy has it, a matrix where it is a kernel; bfloat16 stays bfloat16."""
     if hasattr(array, "detach"):  # PyTorch's, which NumPy refuses with a gradient or in bfloat16
         is_bfloat16 = str(array.dtype) == "torch.bfloat16"
         array = array.detach().cpu()
         array = array.float().numpy().astype(jnp.bfloat16) if is_bfloat16 else array.numpy()
     found = as_numpy(array)
-    if found.ndim < 1 or not jnp.issubdtype(found.dtype, jnp.floating):
+    axes = 2 if path.endswith("kernel") else 1
+    if found.ndim < axes or not jnp.issubdtype(found.dtype, jnp.floating):
         raise ValueError(
             f"{name} must be an array of real numbers, got {found.dtype} of shape {found.shape}"
         )
@@ -135,10 +136,6 @@ def _is_optional(name: str) -> bool:
     return name.rpartition("/")[2] in _OPTIONAL
 
 
-def _turned(name: str, path: str, array: np.ndarray) -> np.ndarray:
+def _turned(path: str, array: np.ndarray) -> np.ndarray:
     """A Flax kernel (in, out) as the (out, in) of the equations, and back."""
-    if not path.endswith("kernel"):
-        return array
-    if array.ndim < 2:
-        raise ValueError(f"{name} must be a matrix, got shape {array.shape}")
-    return np.swapaxes(array, -1, -2)
+    return np.swapaxes(array, -1, -2) if path.endswith("kernel") else array

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from jaxrnn.checks import check_real, check_whole
+from jaxrnn.checks import check_not_negative, check_whole
 
 Weights = dict[str, np.ndarray]
 
@@ -175,7 +175,7 @@ def clip_by_global_norm(gradients: Weights, max_norm: float) -> tuple[Weights, f
       >>> print(norm, clipped["W_hh"], clipped["b_h"])
       5.0 [[0.6]] [0.8]
     """
-    check_real("max_norm", max_norm, "0 or more and finite", least=0.0)
+    check_not_negative("max_norm", max_norm)
     norm = np.sqrt(sum(np.sum(gradient**2) for gradient in gradients.values()))
     scale = max_norm / norm if max_norm and norm > max_norm else 1.0
     return {name: gradient * scale for name, gradient in gradients.items()}, norm
@@ -245,7 +245,7 @@ def sample(
     if not len(prompt):
         raise ValueError("a prompt needs at least one token")
     check_whole("length", length, least=0)
-    check_real("temperature", temperature, "0 or more and finite", least=0.0)
+    check_not_negative("temperature", temperature)
     tokens: list[int] = []
     read, h = np.asarray(prompt), None
     for _ in range(length):

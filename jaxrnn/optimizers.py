@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
-from jaxrnn.checks import check_real, check_whole, described
+from jaxrnn.checks import check_not_negative, check_whole, described, is_whole
 from jaxrnn.paths import Predicate, selected_matrices
 
 Factor = Callable[[Any], Any]  # the number of a step → what the learning rate is multiplied by
@@ -119,10 +119,10 @@ def schedule(warmup_steps: int = 0, decay_steps: int = 0) -> Factor:
 
 def _check_schedule(warmup_steps: int, decay_steps: int) -> None:
     check_whole("warmup_steps", warmup_steps, least=0)
-    check_whole("decay_steps", decay_steps, least=0)
-    if 0 < decay_steps <= warmup_steps:
+    if not (is_whole(decay_steps) and (decay_steps == 0 or decay_steps > warmup_steps)):
         raise ValueError(
-            f"decay_steps must be 0, or above the {warmup_steps} of warmup_steps, got {decay_steps}"
+            f"decay_steps must be 0, or a whole number above the {warmup_steps} of warmup_steps, "
+            f"got {described(decay_steps)}"
         )
 
 
@@ -192,7 +192,7 @@ def optimizer(
 
 def _check_not_negative(**values: float) -> None:
     for name, value in values.items():
-        check_real(name, value, "0 or more and finite", least=0.0)
+        check_not_negative(name, value)
 
 
 sgd = partial(optimizer, "sgd")

@@ -18,7 +18,7 @@ from flax.errors import ScopeParamShapeError
 from jaxtyping import Array, Float, Int
 
 from jaxrnn import bptt
-from jaxrnn.array_checks import as_array, as_real_array
+from jaxrnn.array_checks import as_float_array, as_real_array
 from jaxrnn.cells import VanillaCell
 from jaxrnn.sequences import Steps, from_valid, select, steps_of
 from jaxrnn.wrappers import innermost, is_state, state_of
@@ -81,7 +81,7 @@ class RecurrentLayer(nn.Module):
         self, inputs: Array, initial_carry: Any, seq_lengths: Any, reverse: bool
     ) -> tuple[Steps, Any]:
         """The steps to run and the carry before the first; ValueError where one does not fit."""
-        inputs = as_array("inputs", inputs, (jnp.floating, jnp.integer), "an array of real numbers")
+        inputs = as_real_array("inputs", inputs)
         time_axis = inputs.ndim - self.cell.num_feature_axes - 1
         if time_axis < 0 or inputs.shape[-1] == 0:
             raise ValueError(f"inputs must have axes (..., T, D), got shape {inputs.shape}")
@@ -110,7 +110,7 @@ class RecurrentLayer(nn.Module):
 
     @nn.nowrap
     def wants_fused(self, inputs: Array) -> bool:
-        """Whether inputs (T, B, D) go by ``jaxrnn.bptt``; raises what the class raises."""
+        """Whether inputs (T, *B, D) go by ``jaxrnn.bptt``; raises what the class raises."""
         if self.recurrence not in ("scan", "fused", None):
             raise ValueError(f"recurrence must be 'scan', 'fused' or None, got {self.recurrence!r}")
         # A subclass may compute something else; of an exported program T may not be known.
@@ -118,8 +118,8 @@ class RecurrentLayer(nn.Module):
         can_fuse = is_vanilla and isinstance(inputs.shape[0], int) and inputs.shape[0] > 0
         if self.recurrence == "fused" and not can_fuse:
             raise ValueError(
-                "the fused recurrence runs a VanillaCell on inputs (B, T, D) of a step or more, "
-                f"got steps, batch and features {inputs.shape} and {self.cell}"
+                "the fused recurrence runs a VanillaCell on inputs (B, T, D), "
+                f"got {(*inputs.shape[1:-1], inputs.shape[0], inputs.shape[-1])} and {self.cell}"
             )
         is_fused = can_fuse and self.recurrence != "scan"
         if self.recompute and not is_fused:
@@ -195,15 +195,17 @@ def _checked_carry(cell: nn.RNNCellBase, carry: Any, shape: tuple[int, ...]) -> 
             f"initial_carry must have the structure {structure}, got {given_structure}"
         )
 
+    batch = shape[: len(shape) - cell.num_feature_axes]
+
     def checked(leaf: Any, wanted: Any) -> Array:
         if isinstance(leaf, jax.Array) and leaf.shape == wanted.shape:
             return leaf
         if jnp.issubdtype(wanted.dtype, jnp.floating):
-            leaf = as_real_array("initial_carry", leaf)
+            leaf = as_float_array("initial_carry", leaf)
         if jnp.shape(leaf) != wanted.shape:
             raise ValueError(
-                f"initial_carry must have the batch axes of the inputs, {wanted.shape}, "
-                f"got an array of shape {jnp.shape(leaf)}"
+                f"initial_carry must have the batch axes {batch} of the inputs, and the shape "
+                f"{wanted.shape}, got an array of shape {jnp.shape(leaf)}"
             )
         return leaf
 

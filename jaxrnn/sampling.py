@@ -9,7 +9,7 @@ from flax import linen as nn
 from jaxtyping import Array, Float, Int
 
 from jaxrnn.array_checks import as_whole_array, check_range
-from jaxrnn.checks import check_real, check_whole
+from jaxrnn.checks import check_not_negative, check_whole
 
 
 def sample(
@@ -51,7 +51,7 @@ def sample(
     check_whole("length", length, least=0)
     check_range("prompt", prompt, _num_tokens(variables))
     if not isinstance(temperature, jax.core.Tracer):
-        check_real("temperature", temperature, "0 or more and finite", least=0.0)
+        check_not_negative("temperature", temperature)
         temperature = float(temperature)  # a whole number may have more than 32 bits
     return _sample(model, variables, key, prompt, length, temperature)
 

@@ -63,9 +63,7 @@ class StackedModel(nn.Module):
         _check_cells(self.cells)
         check_whole("num_outputs", self.num_outputs)
         object.__setattr__(self, "cells", tuple(self.cells))  # a list has no hash, as jit needs
-        check_real("dropout_rate", self.dropout_rate, "in [0, 1)")
-        if not 0 <= self.dropout_rate < 1:
-            raise ValueError(f"dropout_rate must be in [0, 1), got {self.dropout_rate}")
+        check_real("dropout_rate", self.dropout_rate, "in [0, 1)", lambda rate: 0 <= rate < 1)
         super().__post_init__()
 
     @nn.compact

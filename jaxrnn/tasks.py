@@ -98,7 +98,7 @@ class CopyTask:
     num_outputs: ClassVar[int] = NUM_SYMBOLS + 1
 
     def __post_init__(self) -> None:
-        check_whole("seq_len", self.seq_len, 1)
+        check_whole("seq_len", self.seq_len)
 
     @property
     def baseline(self) -> float:
@@ -140,7 +140,7 @@ class CopyMemoryTask:
     num_outputs: ClassVar[int] = NUM_SYMBOLS + 1
 
     def __post_init__(self) -> None:
-        check_whole("delay", self.delay, 1)
+        check_whole("delay", self.delay)
 
     @property
     def baseline(self) -> float:
@@ -249,10 +249,10 @@ def growing_length(first: int, last: int, epoch: int, epochs: int) -> int:
       >>> [tasks.growing_length(10, last=80, epoch=epoch, epochs=8) for epoch in range(1, 9)]
       [10, 20, 20, 40, 80, 80, 80, 80]
     """
-    check_whole("last", last, 1)
-    check_whole("first", first, 1)
-    check_whole("epochs", epochs, 1)
-    check_whole("epoch", epoch, 1)
+    check_whole("last", last)
+    check_whole("first", first)
+    check_whole("epochs", epochs)
+    check_whole("epoch", epoch)
     if first > last:
         raise ValueError(f"the first length must be from 1 to the last, {last}, got {first}")
     doublings = ((last - 1) // first).bit_length()  # the least n with first · 2ⁿ ≥ last

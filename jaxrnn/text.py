@@ -48,7 +48,7 @@ class Text:
 
     def __init__(self, characters: str) -> None:
         if not isinstance(characters, str):
-            raise ValueError(f"the characters of a text are a str, got {described(characters)}")
+            raise ValueError(f"the characters of a text are a str, got {type(characters).__name__}")
         try:
             codes = np.frombuffer(characters.encode("utf-32-le"), np.uint32)
         except UnicodeEncodeError as error:

@@ -198,8 +198,7 @@ def make_train_chunk(
     """K steps (state, batches) → (state, measurements), the batches and results with a leading K.
 
     Jit it with the state donated, as in ``jax.jit(chunk, donate_argnums=0)``; vmap it for seeds.
-    (On several CPU devices use ``jax.lax.map`` instead: vmap makes batched decompositions, which in
-    jaxlib 0.10.2 can deadlock there.) The same number of devices gives the same numbers, bit for
+    The same number of devices gives the same numbers, bit for
     bit; another number differs by rounding.
 
     Args:
@@ -212,7 +211,6 @@ def make_train_chunk(
         ``BatchMean`` as many as there are and as leave each of them ``MIN_SEQUENCES_PER_DEVICE``
         sequences or more, or one where leaves have other shapes; of any other loss one, which gives
         the right gradient whatever it computes. A state that was put on one device needs devices=1.
-
       where: which leaves are the recurrent kernels that are tracked, as in ``project_recurrent``.
 
     Raises:

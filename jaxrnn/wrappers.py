@@ -83,9 +83,7 @@ class LeakyCell(WrappedCell):
     rate: float
 
     def __post_init__(self) -> None:
-        check_real("rate", self.rate, "above 0 and at most 1")
-        if not 0 < self.rate <= 1:
-            raise ValueError(f"rate must be above 0 and at most 1, got {self.rate!r}")
+        check_real("rate", self.rate, "above 0 and at most 1", lambda rate: 0 < rate <= 1)
         _refuse(self, WrappedCell)
         super().__post_init__()
 

@@ -261,7 +261,7 @@ def transposed_conversion(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         jaxrnn.convert,
         "_turned",
-        lambda name, path, array: array if path == "cell/h/kernel" else turned(name, path, array),
+        lambda path, array: array if path == "cell/h/kernel" else turned(path, array),
     )
 
 

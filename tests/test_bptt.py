@@ -353,7 +353,7 @@ def test_bfloat16_sums_in_float32(rng):
 
 
 @pytest.mark.parametrize(
-    ("recurrence", "message"), [("loop", "'scan', 'fused' or None"), ("fused", r"\(5, 3, .*GRU")]
+    ("recurrence", "message"), [("loop", "'scan', 'fused' or None"), ("fused", r"\(3, 5, .*GRU")]
 )
 def test_recurrences_that_cannot_be(unchecked, recurrence, message):
     cell = nn.GRUCell(N) if recurrence == "fused" else VanillaCell(N)
@@ -425,9 +425,7 @@ def test_more_batch_dimensions_go_by_the_scan(rng, x64, last_only):
     fused = model_of("tanh", "fused", last_only=last_only)
     for one, expected in zip(inputs, outputs, strict=True):
         np.testing.assert_allclose(fused.apply(params, one), expected, **FLOAT64)
-    with pytest.raises(
-        ValueError, match=r"inputs \(B, T, D\) .*, got steps, batch and features \(5, 2, 3, "
-    ):
+    with pytest.raises(ValueError, match=r"inputs \(B, T, D\), got \(2, 3, "):
         fused.apply(params, inputs)
 
 

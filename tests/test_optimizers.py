@@ -143,11 +143,8 @@ def test_schedules_that_are_none_are_refused(library):
         message = f"warmup_steps must be a whole number, 0 or more, got {steps!r}"
         with pytest.raises(ValueError, match=message):
             library(steps)
-    for steps in (3, 1):
-        with pytest.raises(ValueError, match=f"above the 3 of warmup_steps, got {steps}"):
-            library(3, steps)
-    for steps in (-2, 4.5, float("nan"), float("inf"), "4"):
-        message = f"decay_steps must be .*whole number.*, got {steps!r}"
+    for steps in (-2, 3, 1, 4.5, float("nan"), float("inf"), "4"):
+        message = f"must be 0, or a whole number above the 3 of warmup_steps, got {steps!r}"
         with pytest.raises(ValueError, match=message):
             library(3, steps)
     with pytest.raises(ValueError, match=r"decay_steps .* got nan"):

@@ -216,5 +216,5 @@ def test_a_carry_of_another_batch_is_named(rng):
         x = jnp.ones((2, T, D))
         variables = model.init(jax.random.key(0), x)
         carry = cell.initialize_carry(jax.random.key(0), (3, D))
-        with pytest.raises(ValueError, match=r"initial_carry must have the batch axes .*\(2, 7\)"):
+        with pytest.raises(ValueError, match=r"initial_carry must have the batch axes \(2,\)"):
             model.apply(variables, x, initial_carry=carry)

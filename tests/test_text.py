@@ -137,7 +137,9 @@ def test_share_of_known_words():
 
 @pytest.mark.parametrize("given", [None, b"abc", 5, ["a", "b"]])
 def test_what_is_no_text_is_named(given, unchecked):
-    with pytest.raises(ValueError, match="the characters of a text are a str, got"):
+    with pytest.raises(
+        ValueError, match=f"the characters of a text are a str, got {type(given).__name__}"
+    ):
         Text(given)
 
 

@@ -24,7 +24,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
 from jaxrnn.array_checks import as_real_array
-from jaxrnn.checks import check_whole
+from jaxrnn.checks import described, is_whole
 from jaxrnn.recurrent_layer import misfit
 
 
@@ -111,9 +111,10 @@ def lyapunov_spectrum(
 
     def one(carry: Any, inputs: Array) -> Array:
         T = len(inputs)
-        check_whole("warm_up", warm_up, least=-(2**31))  # its range below, with T
-        if not 0 <= warm_up < T:
-            raise ValueError(f"warm_up must be from 0 to {T - 1} of {T} steps, got {warm_up}")
+        if not (is_whole(warm_up) and 0 <= warm_up < T):
+            raise ValueError(
+                f"warm_up must be from 0 to {T - 1} of {T} steps, got {described(warm_up)}"
+            )
         h_0, step = _flat_step(cell, variables, carry)
 
         def advance(at: Any, counted: tuple[Array, Array]) -> tuple[Any, None]:

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxrnn.activations import ACTIVATIONS, activation_of
-from jaxrnn.array_checks import as_real_array
+from jaxrnn.array_checks import as_float_array
 from jaxrnn.cell_types import cell_types
 from jaxrnn.checks import check_real
 from jaxrnn.diagnostics.matrices import not_measured
@@ -83,9 +83,7 @@ def usable_horizon(profile: Float[Array, " times"], factor: float = 100.0) -> Ho
       7 1
     """
     profile = _as_profile(profile)
-    check_real("factor", factor, "above 1")
-    if not factor > 1:
-        raise ValueError(f"factor must be above 1, got {factor}")
+    check_real("factor", factor, "above 1", lambda factor: factor > 1)
     factor = float(factor)  # a whole number may have more than 32 bits
     back = profile[::-1]
     last = back[0]
@@ -122,7 +120,7 @@ def decay_rate(profile: Float[Array, " times"]) -> Float[Array, ""]:
 
 
 def _as_profile(profile: Any) -> Array:
-    profile = as_real_array("profile", profile)
+    profile = as_float_array("profile", profile)
     if profile.ndim != 1 or not profile.size:
         raise ValueError(f"profile must be p_0 ... p_T, (T+1,), got shape {profile.shape}")
     return profile

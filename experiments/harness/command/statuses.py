@@ -33,7 +33,8 @@ def ended(stop: BaseException | None) -> int:
         print(f"error: {harmless(str(stop))}", file=sys.stderr)
         return 1
     if isinstance(stop, MemoryError | RuntimeError):
-        print(f"error: out of memory: {harmless(str(stop).partition(chr(10))[0])}", file=sys.stderr)
+        reason = str(stop).partition("\n")[0]
+        print(f"error: out of memory: {harmless(reason)}", file=sys.stderr)
         return 1
     if isinstance(stop, OSError):
         print(f"error: {stop.strerror}", file=sys.stderr)
