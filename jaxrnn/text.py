@@ -58,7 +58,7 @@ class Text:
             ) from None
         letters, tokens = np.unique(codes, return_inverse=True)
         if len(letters) < 2:
-            raise ValueError(f"a text needs two different characters or more, got {len(letters)}")
+            raise ValueError("a text needs at least two different characters")
         self.vocabulary = "".join(map(chr, letters))
         self.tokens = tokens.astype(np.int32)
 
