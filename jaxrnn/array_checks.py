@@ -31,6 +31,14 @@ def as_array(name: str, value: Any, kinds: tuple[Any, ...], words: str) -> jax.A
     array = value if isinstance(value, jax.Array) else as_numpy(value)
     if not any(jnp.issubdtype(array.dtype, kind) for kind in kinds):
         raise ValueError(f"{name} must be {words}, got {described(value)}")
+    if isinstance(array, np.ndarray) and array.dtype.kind in "iu" and array.size:
+        limits = jnp.iinfo(
+            jnp.asarray(np.zeros(0, array.dtype)).dtype
+        )  # 32 bits, unless JAX was told otherwise
+        if array.min() < limits.min or array.max() > limits.max:
+            raise ValueError(
+                f"{name} must be {words} of {limits.bits} bits, got {described(value)}"
+            )
     return jnp.asarray(array)
 
 
@@ -47,6 +55,34 @@ def as_float_array(name: str, value: Any) -> jax.Array:
 def as_whole_array(name: str, value: Any) -> jax.Array:
     """An array of whole numbers."""
     return as_array(name, value, (jnp.integer,), "an array of whole numbers")
+
+
+def as_flags(name: str, value: Any, shape: tuple[int, ...]) -> jax.Array:
+    """Truth values of that shape."""
+    array = as_array(name, value, (jnp.bool_,), "an array of truth values")
+    if array.shape != shape:
+        raise ValueError(f"{name} must be truth values of shape {shape}, got {array.shape}")
+    return array
+
+
+def check_dtype(name: str, value: Any) -> None:
+    """ValueError unless it is None or a dtype of floating-point numbers."""
+    try:
+        is_float = value is None or jnp.issubdtype(jnp.dtype(value), jnp.floating)
+    except (TypeError, ValueError):
+        is_float = False
+    if not is_float:
+        raise ValueError(f"{name} must be a floating-point dtype, got {described(value)}")
+
+
+def check_key(name: str, value: Any) -> None:
+    """ValueError unless it is one of JAX's random keys, of either kind."""
+    dtype, shape = getattr(value, "dtype", None), np.shape(value)
+    is_new = dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key) and shape == ()
+    is_old = dtype == np.uint32 and len(shape) == 1
+    if not (is_new or is_old):
+        words = "a random key, such as jax.random.key(0)"
+        raise ValueError(f"{name} must be {words}, got {described(value)}")
 
 
 def as_square_matrices(name: str, value: Any) -> jax.Array:

@@ -14,6 +14,7 @@ from jax.nn.initializers import Initializer
 from jaxtyping import Array, Float
 
 from jaxrnn.activations import activation_of
+from jaxrnn.array_checks import check_dtype
 from jaxrnn.checks import check_whole
 from jaxrnn.initializers import orthogonal
 
@@ -55,6 +56,7 @@ class VanillaCell(nn.RNNCellBase):
 
     def __post_init__(self) -> None:
         check_whole("features", self.features)
+        check_dtype("dtype", self.dtype)
         super().__post_init__()
 
     @nn.compact

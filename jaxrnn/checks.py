@@ -2,7 +2,7 @@
 
 import math
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -48,6 +48,69 @@ def check_real(
 def check_not_negative(name: str, value: Any) -> None:
     """ValueError unless a value is a finite number, 0 or more."""
     check_real(name, value, "0 or more and finite", lambda value: value >= 0)
+
+
+def check_sizes(name: str, sizes: Any) -> None:
+    """ValueError unless sizes are whole numbers, 0 or more."""
+    for size in sizes:
+        check_whole(name, size, least=0)
+
+
+def check_flag(name: str, value: Any) -> None:
+    """ValueError unless a value is True or False."""
+    if not isinstance(value, bool | np.bool_):
+        raise ValueError(f"{name} must be True or False, got {described(value)}")
+
+
+def check_one_of(name: str, value: Any, allowed: Iterable[str]) -> None:
+    """ValueError unless a value is one of some names."""
+    if not isinstance(value, str) or value not in allowed:
+        raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {described(value)}")
+
+
+def check_string(name: str, value: Any) -> None:
+    """ValueError unless a value is a str."""
+    if not isinstance(value, str):
+        raise ValueError(f"{name} must be a str, got {described(value)}")
+
+
+def check_shapes(axes: Mapping[str, str], arrays: Mapping[str, Any]) -> None:
+    """ValueError unless arrays hold real numbers and have their axes, none of them empty.
+
+    Args:
+      axes: of each array by its name, letters with a space between them, such as "B T N"; where
+        they are equal the sizes must be. "T+1" is an axis one longer than T.
+      arrays: by their names.
+    """
+    sizes: dict[str, int] = {}
+    for name, array in arrays.items():
+        of_this, kind = axes[name].split(), getattr(array, "dtype", None)
+        is_real = kind is not None and (np.issubdtype(kind, np.floating) or kind.kind in "iu")
+        if not is_real or len(np.shape(array)) != len(of_this) or not np.size(array):
+            words = ", ".join(of_this)
+            raise ValueError(f"{name} must be real numbers ({words}), got {described(array)}")
+        for axis, size in zip(of_this, array.shape, strict=True):
+            letter, _, more = axis.partition("+")
+            least = size - int(more or 0)
+            if sizes.setdefault(letter, least) != least:
+                got = ", ".join(f"{each} {np.shape(array)}" for each, array in arrays.items())
+                raise ValueError(
+                    f"{name} must be ({', '.join(of_this)}) like the others, got {got}"
+                )
+
+
+def as_tokens(name: str, value: Any, num_tokens: int, axes: str = "L") -> np.ndarray:
+    """An array of tokens with as many axes; ValueError unless each is one of ``num_tokens``."""
+    tokens = as_numpy(value)
+    if tokens.ndim == len(axes) and not tokens.size:
+        return tokens.astype(int)
+    if tokens.ndim != len(axes) or tokens.dtype.kind not in "iu":
+        words = f"tokens ({', '.join(axes)}), whole numbers"
+        raise ValueError(f"{name} must be {words}, got {described(value)}")
+    wrong = tokens[(tokens < 0) | (tokens >= num_tokens)]
+    if wrong.size:
+        raise ValueError(f"{name} must be from 0 to {num_tokens - 1}, got {wrong[0]}")
+    return tokens
 
 
 def as_numpy(value: Any) -> np.ndarray:

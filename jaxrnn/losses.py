@@ -16,9 +16,10 @@ import optax
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from jaxrnn.array_checks import as_real_array, as_whole_array, check_range
+from jaxrnn.array_checks import as_flags, as_real_array, as_whole_array, check_range
 from jaxrnn.diagnostics import not_measured
 from jaxrnn.model import SequenceModel
+from jaxrnn.recurrent_layer import checked_carry
 from jaxrnn.sequences import select
 from jaxrnn.stacked import StackedModel
 
@@ -117,8 +118,9 @@ def stream_loss(model: SequenceModel, num_tokens: int) -> BatchMean:
         cell: Any = model.cell
         initial = cell.initialize_carry(jax.random.key(0), inputs[:, 0].shape)
 
+        carry = checked_carry("carry", cell, carry, inputs[:, 0].shape)
         initial = jax.tree.map(lambda first, h: first.astype(h.dtype), initial, carry)
-        carry = select(jnp.asarray(is_fresh), initial, carry)
+        carry = select(as_flags("is_fresh", is_fresh, inputs.shape[:1]), initial, carry)
         variables = {"params": params}
         applied: Any = model.apply(variables, inputs, initial_carry=carry, return_carry=True)
         carry, logits = applied

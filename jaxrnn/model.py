@@ -7,7 +7,7 @@ from flax import linen as nn
 from jax.nn.initializers import Initializer
 from jaxtyping import Array, Float, Int
 
-from jaxrnn.checks import check_whole
+from jaxrnn.checks import check_flag, check_whole
 from jaxrnn.recurrent_layer import RecurrentLayer
 
 
@@ -66,6 +66,8 @@ class SequenceModel(nn.Module):
 
     def __post_init__(self) -> None:
         check_whole("num_outputs", self.num_outputs)
+        check_flag("last_only", self.last_only)
+        check_flag("recompute", self.recompute)
         super().__post_init__()
 
     @nn.compact

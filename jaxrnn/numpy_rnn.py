@@ -13,9 +13,31 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from jaxrnn.checks import check_not_negative, check_whole
+from jaxrnn.checks import (
+    as_tokens,
+    check_not_negative,
+    check_one_of,
+    check_shapes,
+    check_whole,
+)
 
 Weights = dict[str, np.ndarray]
+
+# B sequences of T steps, D features, N units, C outputs.
+AXES = {
+    "W_xh": "N D",
+    "W_hh": "N N",
+    "b_h": "N",
+    "W_hy": "C N",
+    "b_y": "C",
+    "b_modrelu": "N",
+    "inputs": "B T D",
+    "h0": "B N",
+    "hidden": "B T+1 N",
+    "dy": "B T C",
+    "outputs": "B T C",
+    "targets": "B",
+}
 
 # phi(z, b), and phi'(z) as a function of h = phi(z); b is modReLU's bias, which the others ignore.
 ACTIVATIONS: dict[str, tuple[Callable, Callable]] = {
@@ -66,6 +88,7 @@ def forward(
       >>> outputs.shape, hidden.shape  # (B, T, C), (B, T+1, N)
       ((2, 5, 6), (2, 6, 4))
     """
+    _check(weights, activation, {"inputs": inputs} | ({} if h0 is None else {"h0": h0}))
     phi, _ = ACTIVATIONS[activation]
     B, T, _ = inputs.shape
     N = len(weights["b_h"])
@@ -77,6 +100,21 @@ def forward(
         states.append(h)
     hidden = np.stack(states, axis=1)
     return hidden[:, 1:] @ weights["W_hy"].T + weights["b_y"], hidden
+
+
+def _check(weights: Weights, activation: str, arrays: Weights) -> None:
+    """ValueError unless the weights are those of the network, and all that is given fits."""
+    check_one_of("activation", activation, ACTIVATIONS)
+    names = ["W_xh", "W_hh", "b_h", "W_hy", "b_y"]
+    names += ["b_modrelu"] if activation == "modrelu" else []
+    if set(weights) != set(names):
+        raise ValueError(f"weights must be {', '.join(names)}, got {', '.join(map(str, weights))}")
+    check_shapes(AXES, {**weights, **arrays})
+
+
+def _float(array: np.ndarray) -> np.dtype:
+    """The dtype of a gradient by an array, which may be of whole numbers."""
+    return np.promote_types(array.dtype, np.float32)
 
 
 def cross_entropy(outputs: np.ndarray, classes: np.ndarray) -> tuple[float, np.ndarray]:
@@ -92,6 +130,12 @@ def cross_entropy(outputs: np.ndarray, classes: np.ndarray) -> tuple[float, np.n
       [[[-0.375  0.125  0.125  0.125]
         [ 0.125  0.125  0.125 -0.375]]]
     """
+    check_shapes(AXES, {"outputs": outputs})
+    classes = as_tokens("classes", classes, outputs.shape[-1], "BT")
+    if classes.shape != outputs.shape[:-1]:
+        raise ValueError(
+            f"classes must be (B, T) like the outputs {outputs.shape}, got {classes.shape}"
+        )
     shifted = outputs - outputs.max(axis=-1, keepdims=True)  # exp must not overflow
     log_probs = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
     right = np.take_along_axis(log_probs, classes[..., None], axis=-1)
@@ -109,8 +153,9 @@ def squared_error(outputs: np.ndarray, targets: np.ndarray) -> tuple[float, np.n
       >>> print(loss, *gradient[:, -1, 0])
       2.0 0.0 2.0
     """
+    check_shapes(AXES, {"outputs": outputs, "targets": targets})
     error = outputs[:, -1, 0] - targets
-    gradient = np.zeros_like(outputs)
+    gradient = np.zeros(outputs.shape, _float(outputs))
     gradient[:, -1, 0] = 2 * error / len(error)
     return np.mean(error**2), gradient
 
@@ -148,8 +193,9 @@ def backward(
       >>> bool(np.isclose((moved - loss) / 1e-6, gradient, rtol=1e-4))
       True
     """
+    _check(weights, activation, {"inputs": inputs, "hidden": hidden, "dy": dy})
     _, derivative = ACTIVATIONS[activation]
-    gradients = {name: np.zeros_like(array) for name, array in weights.items()}
+    gradients = {name: np.zeros(w.shape, _float(w)) for name, w in weights.items()}
     dh = np.zeros_like(hidden[:, 0])
     for t in reversed(range(inputs.shape[1])):
         h, previous = hidden[:, t + 1], hidden[:, t]
@@ -191,6 +237,7 @@ class Adam:
     """
 
     def __init__(self, weights: Weights, lr: float = 1e-3) -> None:
+        check_not_negative("lr", lr)
         self.lr, self.decay_m, self.decay_v, self.epsilon = lr, 0.9, 0.999, 1e-8
         self.m = {name: np.zeros_like(array) for name, array in weights.items()}
         self.v = {name: np.zeros_like(array) for name, array in weights.items()}
@@ -217,8 +264,9 @@ def project(W_hh: np.ndarray) -> np.ndarray:
       [[ 0.6  0.8]
        [-0.8  0.6]]
     """
-    Q, R = np.linalg.qr(W_hh)
-    return Q * np.where(np.diag(R) < 0, -1, 1).astype(W_hh.dtype)
+    check_shapes(AXES, {"W_hh": W_hh})
+    Q, R = np.linalg.qr(W_hh.astype(np.promote_types(W_hh.dtype, np.float32)))
+    return Q * np.where(np.diag(R) < 0, -1, 1).astype(Q.dtype)
 
 
 def sample(
@@ -242,14 +290,17 @@ def sample(
       >>> numpy_rnn.sample(weights, np.random.default_rng(1), length=4, prompt=[0, 2])
       [5, 5, 5, 5]
     """
-    if not len(prompt):
+    _check(weights, activation, {})
+    num_tokens = weights["W_xh"].shape[1]
+    read = as_tokens("prompt", prompt, num_tokens)
+    if not len(read):
         raise ValueError("a prompt needs at least one token")
     check_whole("length", length, least=0)
     check_not_negative("temperature", temperature)
     tokens: list[int] = []
-    read, h = np.asarray(prompt), None
+    h = None
     for _ in range(length):
-        x = np.eye(weights["W_xh"].shape[1])[read][None]
+        x = np.eye(num_tokens)[read][None]
         y, hidden = forward(weights, x, h, activation)
         h = hidden[:, -1]
         logits = y[0, -1]

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
+from jaxrnn.array_checks import as_real_array
 from jaxrnn.checks import check_not_negative, check_whole, described, is_whole
 from jaxrnn.paths import Predicate, selected_matrices
 
@@ -55,6 +56,8 @@ def scale_by_learning_rate(lr: float) -> optax.GradientTransformation:
       [-0.5  2. ]
     """
 
+    check_not_negative("lr", lr)
+
     def init(params: Any) -> LearningRateState:
         return LearningRateState(jnp.asarray(lr, dtype=float))
 
@@ -68,6 +71,9 @@ def scale_by_learning_rate(lr: float) -> optax.GradientTransformation:
 def cut_learning_rate(opt_state: Any, factor: float | Float[Array, "*S"]) -> Any:
     """The state with every learning rate in it multiplied; (S,) factors are for S seeds.
 
+    Raises:
+      ValueError: a factor that is no real number, or is for other seeds.
+
     Example:
       >>> state = optimizers.adam(1.0).init({"w": jnp.ones(3)})
       >>> state = optimizers.cut_learning_rate(state, 0.25)
@@ -75,9 +81,14 @@ def cut_learning_rate(opt_state: Any, factor: float | Float[Array, "*S"]) -> Any
       0.25
     """
 
+    by = as_real_array("factor", factor)
+
     def cut(part: Any) -> Any:
         if isinstance(part, LearningRateState):
-            return LearningRateState(part.learning_rate * factor)
+            if by.shape not in ((), part.learning_rate.shape):
+                seeds = part.learning_rate.shape
+                raise ValueError(f"factor must be a number, or {seeds} of them, got {by.shape}")
+            return LearningRateState(part.learning_rate * by.astype(float))
         return part
 
     return jax.tree.map(cut, opt_state, is_leaf=lambda part: isinstance(part, LearningRateState))

@@ -20,6 +20,7 @@ from jaxtyping import Array, Float, Int
 from jaxrnn import bptt
 from jaxrnn.array_checks import as_float_array, as_real_array
 from jaxrnn.cells import VanillaCell
+from jaxrnn.checks import described
 from jaxrnn.sequences import Steps, from_valid, select, steps_of
 from jaxrnn.wrappers import innermost, is_state, state_of
 
@@ -90,7 +91,7 @@ class RecurrentLayer(nn.Module):
         if initial_carry is None:
             initial_carry = self.cell.initialize_carry(jax.random.key(0), x.shape[1:])
         else:
-            initial_carry = _checked_carry(self.cell, initial_carry, x.shape[1:])
+            initial_carry = checked_carry("initial_carry", self.cell, initial_carry, x.shape[1:])
         return steps, _computed_in(self.cell, initial_carry, x.dtype)
 
     @nn.nowrap
@@ -111,8 +112,9 @@ class RecurrentLayer(nn.Module):
     @nn.nowrap
     def wants_fused(self, inputs: Array) -> bool:
         """Whether inputs (T, *B, D) go by ``jaxrnn.bptt``; raises what the class raises."""
-        if self.recurrence not in ("scan", "fused", None):
-            raise ValueError(f"recurrence must be 'scan', 'fused' or None, got {self.recurrence!r}")
+        given: Any = self.recurrence
+        if given is not None and not (isinstance(given, str) and given in ("scan", "fused")):
+            raise ValueError(f"recurrence must be 'scan', 'fused' or None, got {described(given)}")
         # A subclass may compute something else; of an exported program T may not be known.
         is_vanilla = type(self.cell) is VanillaCell and inputs.ndim == 3
         can_fuse = is_vanilla and isinstance(inputs.shape[0], int) and inputs.shape[0] > 0
@@ -185,15 +187,13 @@ def misfit(inputs: Array, error: Exception | str) -> ValueError:
     )
 
 
-def _checked_carry(cell: nn.RNNCellBase, carry: Any, shape: tuple[int, ...]) -> Any:
+def checked_carry(name: str, cell: nn.RNNCellBase, carry: Any, shape: tuple[int, ...]) -> Any:
     """A carry of arrays, of the structure and the shapes that a cell begins with by itself."""
     expected: Any = jax.eval_shape(lambda: cell.initialize_carry(jax.random.key(0), shape))
     given_structure: Any = jax.tree.structure(carry)
     structure: Any = jax.tree.structure(expected)
     if given_structure != structure:
-        raise ValueError(
-            f"initial_carry must have the structure {structure}, got {given_structure}"
-        )
+        raise ValueError(f"{name} must have the structure {structure}, got {given_structure}")
 
     batch = shape[: len(shape) - cell.num_feature_axes]
 
@@ -201,10 +201,10 @@ def _checked_carry(cell: nn.RNNCellBase, carry: Any, shape: tuple[int, ...]) -> 
         if isinstance(leaf, jax.Array) and leaf.shape == wanted.shape:
             return leaf
         if jnp.issubdtype(wanted.dtype, jnp.floating):
-            leaf = as_float_array("initial_carry", leaf)
+            leaf = as_float_array(name, leaf)
         if jnp.shape(leaf) != wanted.shape:
             raise ValueError(
-                f"initial_carry must have the batch axes {batch} of the inputs, and the shape "
+                f"{name} must have the batch axes {batch} of the inputs, and the shape "
                 f"{wanted.shape}, got an array of shape {jnp.shape(leaf)}"
             )
         return leaf

@@ -15,7 +15,7 @@ from flax import linen as nn
 from jax.nn.initializers import Initializer
 from jaxtyping import Array, Float, Int
 
-from jaxrnn.checks import check_real, check_whole, described
+from jaxrnn.checks import check_flag, check_real, check_whole, described
 from jaxrnn.model import make_readout
 from jaxrnn.recurrent_layer import RecurrentLayer
 
@@ -62,6 +62,7 @@ class StackedModel(nn.Module):
     def __post_init__(self) -> None:
         _check_cells(self.cells)
         check_whole("num_outputs", self.num_outputs)
+        check_flag("last_only", self.last_only)
         object.__setattr__(self, "cells", tuple(self.cells))  # a list has no hash, as jit needs
         check_real("dropout_rate", self.dropout_rate, "in [0, 1)", lambda rate: 0 <= rate < 1)
         super().__post_init__()

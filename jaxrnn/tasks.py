@@ -16,7 +16,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar, runtime_checkab
 
 import numpy as np
 
-from jaxrnn.checks import check_whole
+from jaxrnn.checks import check_sizes, check_whole, described
 
 NUM_SYMBOLS = 8
 BLANK = 8
@@ -107,6 +107,7 @@ class CopyTask:
 
     def sample(self, rng: np.random.Generator, *shape: int) -> Batch:
         """Tokens and classes, int32, (*shape, 2L+1) each."""
+        check_sizes("shape", shape)
         L = self.seq_len
         symbols = rng.integers(0, NUM_SYMBOLS, (*shape, L), dtype=np.int32)
         inputs = np.full((*shape, 2 * L + 1), BLANK, np.int32)
@@ -149,6 +150,7 @@ class CopyMemoryTask:
 
     def sample(self, rng: np.random.Generator, *shape: int) -> Batch:
         """Tokens and classes, int32, (*shape, delay+20) each."""
+        check_sizes("shape", shape)
         symbols = rng.integers(0, NUM_SYMBOLS, (*shape, 10), dtype=np.int32)
         inputs = np.full((*shape, self.delay + 20), BLANK, np.int32)
         targets = inputs.copy()
@@ -192,6 +194,7 @@ class AddingTask:
 
     def sample(self, rng: np.random.Generator, *shape: int) -> Batch:
         """Inputs (*shape, T, 2) and targets (*shape,), both float32."""
+        check_sizes("shape", shape)
         T = self.seq_len
         numbers = rng.random((*shape, T), dtype=np.float32)
         first = rng.integers(0, T // 2, (*shape, 1))
@@ -210,7 +213,7 @@ def length_of(task: Task) -> int:
       >>> [tasks.length_of(task) for task in (CopyTask(5), CopyMemoryTask(50), AddingTask(20))]
       [5, 50, 20]
     """
-    return getattr(task, task.length_field)
+    return getattr(task, _length_field(task))
 
 
 def with_length(task: AnyTask, length: int) -> AnyTask:
@@ -223,8 +226,17 @@ def with_length(task: AnyTask, length: int) -> AnyTask:
       >>> tasks.with_length(CopyMemoryTask(delay=100), 30)
       CopyMemoryTask(delay=30)
     """
-    changes: Any = {task.length_field: length}
+    changes: Any = {_length_field(task): length}
     return dataclasses.replace(task, **changes)  # type: ignore[type-var]
+
+
+def _length_field(task: Any) -> str:
+    """The name of the field that holds a task's length."""
+    try:
+        return task.length_field
+    except AttributeError:
+        words = "a task with a length_field, such as CopyTask(10)"
+        raise ValueError(f"task must be {words}, got {described(task)}") from None
 
 
 def growing_length(first: int, last: int, epoch: int, epochs: int) -> int:

@@ -12,7 +12,7 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from jaxrnn.checks import check_whole, described
+from jaxrnn.checks import as_tokens, check_sizes, check_string, check_whole, described
 from jaxrnn.tasks import Batch
 
 SPLITS = {"train": (0.0, 0.9), "validation": (0.9, 0.95), "test": (0.95, 1.0)}
@@ -75,6 +75,7 @@ class Text:
         Raises:
           ValueError: a character that the text does not have.
         """
+        check_string("characters", characters)
         unknown = sorted(set(characters) - set(self.vocabulary))
         if unknown:
             raise ValueError(f"the text has no {', '.join(map(repr, unknown))}")
@@ -82,7 +83,8 @@ class Text:
         return np.array([places[character] for character in characters], np.int32)
 
     def decode(self, tokens: Sequence[int] | np.ndarray) -> str:
-        """The characters of some tokens."""
+        """The characters of some tokens; ValueError for tokens that there are not."""
+        tokens = as_tokens("tokens", tokens, len(self.vocabulary))
         return "".join(self.vocabulary[token] for token in tokens)
 
     def unigram_entropy(self, split: str = "test") -> float:
@@ -96,8 +98,8 @@ class Text:
         Counts begin at one, for pairs that the training split does not have.
         """
         V, train, tested = len(self.vocabulary), self.split("train"), self.split(split)
-        pairs, counts = np.unique(_groups(train, V, order=2), return_counts=True)
-        wanted = _groups(tested, V, order=2)
+        pairs, counts = np.unique(_groups("tokens", train, V, order=2), return_counts=True)
+        wanted = _groups("tokens", tested, V, order=2)
         places = np.minimum(np.searchsorted(pairs, wanted), len(pairs) - 1)
         seen = np.where(pairs[places] == wanted, counts[places], 0) + 1
         of_first = np.bincount(train[:-1], minlength=V) + V
@@ -186,6 +188,8 @@ class CharacterTask:
 
     def batches(self, start: int, count: int) -> StreamBatch:
         """``count`` batches from the streams' character ``start`` on, (count, B, T) each."""
+        for name, value in (("start", start), ("count", count)):
+            check_whole(name, value, least=0)
         n, T, B = len(self._ring), self.seq_len, self.streams
         starts = np.arange(B) * (n // B)
         places = starts[:, None] + np.arange(start, start + count * T + 1)
@@ -199,6 +203,7 @@ class CharacterTask:
 
     def sample(self, rng: np.random.Generator, *shape: int) -> Batch:
         """Windows from anywhere in the training split, (*shape, T)."""
+        check_sizes("shape", shape)
         starts = rng.integers(0, len(self._ring) - self.seq_len, (*shape, 1))
         tokens = self._ring[starts + np.arange(self.seq_len + 1)]
         return Batch(tokens[..., :-1], tokens[..., 1:])
@@ -224,12 +229,20 @@ def frequencies(tokens: np.ndarray, num_tokens: int, order: int = 1) -> np.ndarr
       >>> print(text.frequencies(tokens, num_tokens=2, order=2))  # of 00, 01, 10, 11
       [0.   0.5  0.25 0.25]
     """
-    groups = _groups(tokens, num_tokens, order)
+    groups = _groups("tokens", tokens, num_tokens, order)
     return np.bincount(groups, minlength=num_tokens**order) / len(groups)
 
 
-def _groups(tokens: np.ndarray, num_tokens: int, order: int) -> np.ndarray:
+def _groups(name: str, tokens: np.ndarray, num_tokens: int, order: int) -> np.ndarray:
     """Each group of ``order`` tokens in a row as one number, below ``num_tokens`` ** order."""
+    check_whole("num_tokens", num_tokens)
+    check_whole("order", order)
+    tokens = as_tokens(name, tokens, num_tokens)
+    if len(tokens) < order or num_tokens**order >= 2**63:
+        raise ValueError(
+            f"an order of {order} needs as many {name} or more, and fewer groups than 2**63: got "
+            f"{len(tokens)} of num_tokens = {num_tokens}"
+        )
     groups = np.zeros(len(tokens) - order + 1, np.int64)
     for start in range(order):
         groups = groups * num_tokens + tokens[start : start + len(groups)]
@@ -245,7 +258,8 @@ def frequency_distance(
       >>> text.frequency_distance(np.array([0, 0, 0, 1]), np.array([0, 1, 0, 1]), num_tokens=2)
       0.25
     """
-    groups = [_groups(each, num_tokens, order) for each in (tokens, others)]
+    both = {"tokens": tokens, "others": others}
+    groups = [_groups(name, each, num_tokens, order) for name, each in both.items()]
     # Of all possible groups, only those that occur.
     _, places = np.unique(np.concatenate(groups), return_inverse=True)
     parts = np.split(places, [len(groups[0])])
@@ -260,6 +274,8 @@ def share_of_known_words(characters: str, text: str) -> float:
       >>> text.share_of_known_words("..t the cat zat on the m..", "the cat sat on the mat")
       0.8
     """
+    check_string("characters", characters)
+    check_string("text", text)
     known = set(_WORD.findall(text))
     words = _WORD.findall(characters)[1:-1]  # the first and the last may be cut
     return sum(word in known for word in words) / len(words) if words else 0.0

@@ -12,6 +12,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from torch_ref.checks import check_carry, check_one_of, check_tensor, check_whole
+
 
 def map_carry(function: Callable[..., Tensor], *carries: Any) -> Any:
     """The function of each tensor in carries of one structure: h, (c, h), or pairs of pairs."""
@@ -23,6 +25,18 @@ def map_carry(function: Callable[..., Tensor], *carries: Any) -> Any:
 def state_of(carry: Any) -> Tensor:
     """What a cell emits: the last tensor of its carry, such as h of an LSTM's (c, h)."""
     return state_of(carry[-1]) if isinstance(carry, tuple) else carry
+
+
+def check_sequence(cell: Any, inputs: Any, carry: Any, dtype: torch.dtype | None = None) -> None:
+    """ValueError unless inputs (B, T, D) and a carry, which may be None, fit a cell."""
+    check_tensor("inputs", inputs, ("B", "T", cell.input_size), dtype)
+    if carry is not None:
+        check_carry(carry, cell.initialize_carry(len(inputs)))
+
+
+def _check_sizes(num_inputs: int, features: int) -> None:
+    check_whole("num_inputs", num_inputs)
+    check_whole("features", features)
 
 
 def modrelu(z: Tensor, bias: Tensor) -> Tensor:
@@ -76,9 +90,8 @@ class VanillaCell(nn.RNN):
         dtype: torch.dtype | None = None,
         device: torch.device | str | None = None,
     ) -> None:
-        if activation not in ACTIVATIONS:
-            allowed = ", ".join(ACTIVATIONS)
-            raise ValueError(f"activation must be one of {allowed}, got {activation!r}")
+        check_one_of("activation", activation, ACTIVATIONS)
+        _check_sizes(num_inputs, features)
         native = activation if activation in _NATIVE else "tanh"
         super().__init__(
             num_inputs, features, nonlinearity=native, batch_first=True, dtype=dtype, device=device
@@ -91,6 +104,7 @@ class VanillaCell(nn.RNN):
 
     def forward(self, inputs: Tensor, carry: Tensor | None = None) -> tuple[Tensor, Tensor]:  # type: ignore[override]
         """(B, T, D) and h_0 (B, N) or None for zeros → all h_t (B, T, N) and h_T (B, N)."""
+        check_sequence(self, inputs, carry, self.weight_hh_l0.dtype)
         if self.activation in _NATIVE:
             hidden, last = super().forward(inputs, None if carry is None else carry[None])
             return hidden, last[0]
@@ -141,6 +155,7 @@ class GRUCell(nn.GRU):
         dtype: torch.dtype | None = None,
         device: torch.device | str | None = None,
     ) -> None:
+        _check_sizes(num_inputs, features)
         super().__init__(num_inputs, features, batch_first=True, dtype=dtype, device=device)
         mask = torch.zeros_like(self.bias_hh_l0)
         mask[2 * features :] = 1
@@ -150,6 +165,7 @@ class GRUCell(nn.GRU):
 
     def forward(self, inputs: Tensor, carry: Tensor | None = None) -> tuple[Tensor, Tensor]:  # type: ignore[override]
         """(B, T, D) and h_0 (B, N) or None for zeros → all h_t (B, T, N) and h_T (B, N)."""
+        check_sequence(self, inputs, carry, self.weight_hh_l0.dtype)
         hidden, last = super().forward(inputs, None if carry is None else carry[None])
         return hidden, last[0]
 
@@ -190,6 +206,7 @@ class LSTMCell(nn.LSTM):
         dtype: torch.dtype | None = None,
         device: torch.device | str | None = None,
     ) -> None:
+        _check_sizes(num_inputs, features)
         super().__init__(num_inputs, features, batch_first=True, dtype=dtype, device=device)
         nn.init.zeros_(self.bias_hh_l0)
         self.bias_hh_l0.requires_grad_(False)
@@ -198,6 +215,7 @@ class LSTMCell(nn.LSTM):
         self, inputs: Tensor, carry: tuple[Tensor, Tensor] | None = None
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """(B, T, D) and (c_0, h_0), (B, N) each, or None for zeros → h_t (B, T, N), (c_T, h_T)."""
+        check_sequence(self, inputs, carry, self.weight_hh_l0.dtype)
         # The order of a carry is flax's, (c, h).
         state = None if carry is None else (carry[1][None], carry[0][None])
         hidden, (last, memory) = super().forward(inputs, state)

@@ -127,6 +127,8 @@ def load_weights(model: SequenceModel | StackedModel, weights: Weights) -> None:
     with torch.no_grad():
         for name, array in weights.items():
             param, rows = places[name]
+            if getattr(getattr(array, "dtype", None), "kind", "?") not in "fiu":
+                raise ValueError(f"{name} must be an array of real numbers, got {array!r:.60}")
             shape = tuple(param[rows].shape)
             if shape != array.shape:
                 raise ValueError(f"{name} must have shape {shape}, got {array.shape}")

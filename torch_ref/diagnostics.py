@@ -13,12 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from torch_ref.cells import VanillaCell
+from torch_ref.checks import as_square_matrices, check_tensor, described, is_whole, where_finite
 from torch_ref.model import SequenceModel
 from torch_ref.paths import gates, is_recurrent_kernel
-
-
-def _at_least_float32(W: Tensor) -> Tensor:
-    return W.to(torch.promote_types(W.dtype, torch.float32))
 
 
 def spectral_norm(W: Tensor) -> Tensor:
@@ -29,7 +26,8 @@ def spectral_norm(W: Tensor) -> Tensor:
       >>> print(f"{diagnostics.spectral_norm(W):.2f}")
       4.06
     """
-    return torch.linalg.svdvals(_at_least_float32(W))[..., 0]
+    W = as_square_matrices("W", W)
+    return where_finite(lambda W: torch.linalg.svdvals(W)[..., 0], W)
 
 
 def spectral_radius(W: Tensor) -> Tensor:
@@ -39,7 +37,8 @@ def spectral_radius(W: Tensor) -> Tensor:
       >>> print(f"{diagnostics.spectral_radius(torch.tensor([[0.5, 4.0], [0.0, 0.5]])):.2f}")
       0.50
     """
-    return torch.linalg.eigvals(_at_least_float32(W)).abs().amax(-1)
+    W = as_square_matrices("W", W)
+    return where_finite(lambda W: torch.linalg.eigvals(W).abs().amax(-1), W)
 
 
 def orthogonality_error(W: Tensor) -> Tensor:
@@ -49,8 +48,8 @@ def orthogonality_error(W: Tensor) -> Tensor:
       >>> [diagnostics.orthogonality_error(scale * torch.eye(4)).item() for scale in (0, 1, 2)]
       [1.0, 0.0, 3.0]
     """
+    W = as_square_matrices("W", W)
     N = W.shape[-1]
-    W = _at_least_float32(W)
     identity = torch.eye(N, dtype=W.dtype, device=W.device)
     return torch.linalg.matrix_norm(W.mT @ W - identity) / N**0.5
 
@@ -89,15 +88,22 @@ def gradient_profile(
       batch: inputs (B, T, D), targets.
       loss_fn: (outputs, targets) → L.
 
+    Raises:
+      ValueError: a model of another cell, no pair, inputs that do not fit.
+
     Example:
       >>> model = SequenceModel(VanillaCell(3, 4), num_outputs=6)
       >>> batch = torch.randn(2, 5, 3), torch.zeros(2, 5, 6)
       >>> tuple(diagnostics.gradient_profile(model, batch, torch.nn.functional.mse_loss).shape)
       (6,)
     """
-    cell = model.cell
-    assert isinstance(cell, VanillaCell)
+    cell = getattr(model, "cell", None)
+    if not isinstance(cell, VanillaCell):
+        raise ValueError(f"model must be a SequenceModel of a VanillaCell, got {described(model)}")
+    if not isinstance(batch, tuple | list) or len(batch) != 2:
+        raise ValueError(f"batch must be (inputs, targets), got {described(batch)}")
     inputs, targets = batch
+    check_tensor("inputs", inputs, ("B", "T", cell.input_size), cell.weight_hh_l0.dtype)
     h = inputs.new_zeros(len(inputs), cell.hidden_size).requires_grad_()
     states = [h]
     for x in inputs.unbind(1):
@@ -114,6 +120,9 @@ def jacobian_singular_values(cell: VanillaCell, carry: Tensor, inputs: Tensor) -
 
     The product is rescaled at every step; what is below eps of the largest is rounding.
 
+    Raises:
+      ValueError: inputs or a carry that do not fit the cell.
+
     Example:
       >>> cell = VanillaCell(1, 2, activation="identity")
       >>> cell.weight_hh_l0.data = torch.tensor([[1.0, 0.0], [0.0, 0.5]])
@@ -121,6 +130,7 @@ def jacobian_singular_values(cell: VanillaCell, carry: Tensor, inputs: Tensor) -
       >>> print(logs.exp().numpy().round(3))  # 1³ and 0.5³
       [1.    0.125]
     """
+    _check_sequence(cell, carry, inputs)
     product = torch.eye(len(carry), dtype=carry.dtype, device=carry.device)
     log_size = carry.new_zeros(())
     for jacobian in _jacobians(cell, carry, inputs):
@@ -136,6 +146,9 @@ def lyapunov_spectrum(cell: VanillaCell, carry: Tensor, inputs: Tensor, warm_up:
 
     From h_0 (N,) and inputs (T, D); the first ``warm_up`` steps are not counted in T.
 
+    Raises:
+      ValueError: inputs or a carry that do not fit the cell, a ``warm_up`` that leaves no step.
+
     Example:
       >>> cell = VanillaCell(1, 2, activation="identity")
       >>> cell.weight_hh_l0.data = torch.tensor([[1.0, 0.0], [0.0, 0.5]])
@@ -143,6 +156,12 @@ def lyapunov_spectrum(cell: VanillaCell, carry: Tensor, inputs: Tensor, warm_up:
       >>> print(exponents.exp().numpy().round(3))  # by step
       [1.  0.5]
     """
+    _check_sequence(cell, carry, inputs)
+    if not (is_whole(warm_up) and 0 <= warm_up < len(inputs)):
+        T = len(inputs)
+        raise ValueError(
+            f"warm_up must be from 0 to {T - 1} of {T} steps, got {described(warm_up)}"
+        )
     Q = torch.eye(len(carry), dtype=carry.dtype, device=carry.device)
     total = torch.zeros_like(carry)
     for t, jacobian in enumerate(_jacobians(cell, carry, inputs)):
@@ -150,6 +169,12 @@ def lyapunov_spectrum(cell: VanillaCell, carry: Tensor, inputs: Tensor, warm_up:
         if t >= warm_up:
             total = total + R.diagonal().abs().log()
     return total / (len(inputs) - warm_up)
+
+
+def _check_sequence(cell: VanillaCell, carry: Tensor, inputs: Tensor) -> None:
+    dtype = cell.weight_hh_l0.dtype
+    check_tensor("carry", carry, (cell.hidden_size,), dtype)
+    check_tensor("inputs", inputs, ("T", cell.input_size), dtype)
 
 
 def _step(cell: VanillaCell, h: Tensor, x: Tensor) -> Tensor:

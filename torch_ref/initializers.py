@@ -9,6 +9,8 @@ from collections.abc import Callable
 import torch
 from torch import Generator, Tensor, nn
 
+from torch_ref.checks import check_not_negative, check_real, check_whole
+
 Initializer = Callable[..., Tensor]
 
 
@@ -20,6 +22,7 @@ def uniform(num_units: int) -> Initializer:
       >>> bool((W.abs() <= 0.5).all())
       True
     """
+    check_whole("num_units", num_units)
     bound = 1 / math.sqrt(num_units)
 
     def init(generator: Generator, shape, dtype=torch.float32) -> Tensor:
@@ -36,6 +39,7 @@ def normal(stddev: float) -> Initializer:
       >>> print(f"{W.std():.3f}")
       0.010
     """
+    check_not_negative("stddev", stddev)
 
     def init(generator: Generator, shape, dtype=torch.float32) -> Tensor:
         return torch.empty(shape, dtype=dtype).normal_(0, stddev, generator=generator)
@@ -66,6 +70,7 @@ def orthogonal(scale: float = 1.0) -> Initializer:
       >>> torch.allclose(W.T @ W, 0.25 * torch.eye(4), atol=1e-6)
       True
     """
+    check_real("scale", scale)
 
     def init(generator: Generator, shape, dtype=torch.float32) -> Tensor:
         return nn.init.orthogonal_(torch.empty(shape, dtype=dtype), scale, generator=generator)
@@ -81,6 +86,7 @@ def identity(scale: float = 1.0) -> Initializer:
       [[0.5 0. ]
        [0.  0.5]]
     """
+    check_real("scale", scale)
 
     def init(generator: Generator, shape, dtype=torch.float32) -> Tensor:
         _check_square(shape, "identity")

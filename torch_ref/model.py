@@ -5,6 +5,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from torch_ref.cells import Cell, state_of
+from torch_ref.checks import check_flag, check_whole
 from torch_ref.wrappers import WrappedCell, innermost
 
 
@@ -16,6 +17,9 @@ class SequenceModel(nn.Module):
       num_outputs: C.
       last_only: read out h_T alone, giving (B, C) instead of (B, T, C).
 
+    Raises:
+      ValueError: a cell that is none, ``num_outputs`` < 1, inputs or a carry that do not fit.
+
     Example:
       >>> model = SequenceModel(VanillaCell(3, 4), num_outputs=6)
       >>> carry, outputs = model(torch.randn(2, 5, 3), return_carry=True)
@@ -24,6 +28,10 @@ class SequenceModel(nn.Module):
     """
 
     def __init__(self, cell: Cell | WrappedCell, num_outputs: int, last_only: bool = False) -> None:
+        if not isinstance(cell, Cell | WrappedCell):
+            raise ValueError(f"cell must be one of torch_ref's, such as GRUCell(3, 5), got {cell}")
+        check_whole("num_outputs", num_outputs)
+        check_flag("last_only", last_only)
         super().__init__()
         self.cell = cell
         self.last_only = last_only

@@ -10,7 +10,6 @@ Clipping follows Optax's formula, g · min(1, max_norm / ‖g‖). torch's own c
 """
 
 import math
-import operator
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -19,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from torch_ref.checks import check_one_of, check_real, check_whole, is_whole
 from torch_ref.convert import places_of
 from torch_ref.model import SequenceModel
 from torch_ref.paths import is_recurrent_kernel
@@ -67,9 +67,8 @@ def schedule(warmup_steps: int = 0, decay_steps: int = 0) -> Factor:
       [0.5, 1.0, 1.0, 0.85, 0.5, 0.15, 0.0]
     """
     W, D = warmup_steps, decay_steps
-    if not (_is_whole(W) and W >= 0):
-        raise ValueError(f"warmup_steps must be a whole number, 0 or more, got {W!r}")
-    if not (_is_whole(D) and (D == 0 or D > W)):
+    check_whole("warmup_steps", W, least=0)
+    if not (is_whole(D) and (D == 0 or D > W)):
         raise ValueError(
             f"decay_steps must be 0, or a whole number above the {W} of warmup_steps, got {D!r}"
         )
@@ -82,14 +81,6 @@ def schedule(warmup_steps: int = 0, decay_steps: int = 0) -> Factor:
         return math.cos(math.pi / 2 * (step - W) / (D - W)) ** 2 if step < D else 0.0
 
     return factor
-
-
-def _is_whole(value: Any) -> bool:
-    try:
-        operator.index(value)
-    except TypeError:
-        return False
-    return True
 
 
 @contextmanager
@@ -136,8 +127,7 @@ def optimizer(
       >>> [group["lr"] for group in adam.param_groups]  # of W_hh, of the rest
       [0.0001, 0.001]
     """
-    if name not in OPTIMIZERS:
-        raise ValueError(f"optimizer must be one of {', '.join(OPTIMIZERS)}, got {name!r}")
+    check_one_of("optimizer", name, OPTIMIZERS)
     check_not_negative(lr=lr, recurrent_lr=0.0 if recurrent_lr is None else recurrent_lr)
     make, kept = OPTIMIZERS[name]
     made = make(_groups(model, recurrent_lr), lr)
@@ -165,8 +155,7 @@ def check_not_negative(**values: float) -> None:
       ValueError: clip_norm must be 0 or more and finite, got -1.0
     """
     for name, value in values.items():
-        if not 0 <= value < math.inf:
-            raise ValueError(f"{name} must be 0 or more and finite, got {value}")
+        check_real(name, value, "0 or more and finite", lambda value: value >= 0)
 
 
 def cut_learning_rate(optimizer: torch.optim.Optimizer, factor: float) -> None:
@@ -178,6 +167,7 @@ def cut_learning_rate(optimizer: torch.optim.Optimizer, factor: float) -> None:
       >>> sgd.param_groups[0]["lr"]
       0.05
     """
+    check_not_negative(factor=factor)
     for group in optimizer.param_groups:
         group["lr"] *= factor
 
@@ -210,8 +200,10 @@ def clip_by_value(gradients: Sequence[Tensor], limit: float) -> None:
       >>> gradient.tolist()
       [1.0, -0.5]
     """
+    check_not_negative(limit=limit)
     for gradient in gradients:
-        gradient.clamp_(-limit, limit)
+        most = min(limit, torch.finfo(gradient.dtype).max)
+        gradient.clamp_(-most, most)
 
 
 def clip_adaptively(model: SequenceModel, ratio: float) -> None:
@@ -228,6 +220,7 @@ def clip_adaptively(model: SequenceModel, ratio: float) -> None:
       >>> torch.allclose(weight.grad.norm(dim=1), 0.001 * weight.norm(dim=1))
       True
     """
+    check_not_negative(ratio=ratio)
     for param, rows in places_of(model).values():
         if param.grad is not None:
             weight, gradient = param.detach()[rows], param.grad[rows]
@@ -250,5 +243,6 @@ def clip_by_global_norm(gradients: Sequence[Tensor], norm: float, max_norm: floa
       >>> [gradient.item() for gradient in gradients]
       [1.5, 2.0]
     """
+    check_not_negative(norm=norm, max_norm=max_norm)
     if norm >= max_norm:
         torch._foreach_mul_(list(gradients), max_norm / norm)

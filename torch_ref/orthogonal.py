@@ -5,13 +5,27 @@ The counterpart of jaxrnn.orthogonal, which has the table of names and their pro
 """
 
 from collections.abc import Callable
+from functools import wraps
 
 import torch
 from torch import Tensor
 
+from torch_ref.checks import as_square_matrices, where_finite
+
 Retraction = Callable[[Tensor], Tensor]
 
 
+def _of_square_matrices(function: Retraction) -> Retraction:
+    """Computes in float32 or wider and gives the dtype of W; ValueError if W is not square."""
+
+    @wraps(function)
+    def checked(W: Tensor) -> Tensor:
+        return function(as_square_matrices("W", W)).to(W.dtype)
+
+    return checked
+
+
+@_of_square_matrices
 def householder(W: Tensor) -> Tensor:
     """Sign-corrected QR by Householder reflections: backward stable whatever W.
 
@@ -39,6 +53,7 @@ def qr(W: Tensor) -> Tensor:
     return householder(W)
 
 
+@_of_square_matrices
 def polar(W: Tensor) -> Tensor:
     """The orthogonal polar factor U Vᵀ of W = U Σ Vᵀ: the nearest orthogonal matrix.
 
@@ -47,10 +62,15 @@ def polar(W: Tensor) -> Tensor:
       >>> bool((orthogonal.polar(W) - W).norm() < (orthogonal.qr(W) - W).norm())
       True
     """
-    U, _, Vt = torch.linalg.svd(W, full_matrices=False)
-    return U @ Vt
+
+    def nearest(W: Tensor) -> Tensor:
+        U, _, Vt = torch.linalg.svd(W, full_matrices=False)
+        return U @ Vt
+
+    return where_finite(nearest, W)
 
 
+@_of_square_matrices
 def qr_unsigned(W: Tensor) -> Tensor:
     """Q of W = QR without the sign rule. Not a retraction: it moves even an orthogonal W.
 
@@ -62,6 +82,7 @@ def qr_unsigned(W: Tensor) -> Tensor:
     return torch.linalg.qr(W).Q
 
 
+@_of_square_matrices
 def gram_schmidt(W: Tensor) -> Tensor:
     """Classical Gram–Schmidt: q_j ∝ w_j − Q Qᵀ w_j. NaN where columns are dependent.
 
@@ -78,6 +99,7 @@ def gram_schmidt(W: Tensor) -> Tensor:
     return Q
 
 
+@_of_square_matrices
 def modified_gram_schmidt(W: Tensor) -> Tensor:
     """Modified Gram–Schmidt: each q_i is removed from what the earlier ones have left of w_j.
 
@@ -96,6 +118,7 @@ def modified_gram_schmidt(W: Tensor) -> Tensor:
     return Q
 
 
+@_of_square_matrices
 def cholesky(W: Tensor) -> Tensor:
     """Cholesky QR: Q = W R⁻¹ with WᵀW = RᵀR. NaN where WᵀW is not numerically positive.
 

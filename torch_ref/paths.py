@@ -38,6 +38,8 @@ def as_predicate(where: Predicate | str | None) -> Predicate:
         return is_recurrent_kernel
     if callable(where):
         return where
+    if not isinstance(where, str):
+        raise ValueError(f"where must be a function or a regular expression, got {where!r:.40}")
     try:
         pattern = re.compile(where)
     except re.error as error:

@@ -1,11 +1,9 @@
 """Text, or any other tokens, drawn from a network one after the other, each the next input."""
 
-import math
-
 import torch
 from torch import Tensor, nn
 
-from torch_ref.checks import check_range
+from torch_ref.checks import check_not_negative, check_range, check_tokens, check_whole
 from torch_ref.model import SequenceModel
 
 
@@ -36,14 +34,14 @@ def sample(
       >>> tuple(tokens.shape), bool((tokens < 3).all())
       ((5,), True)
     """
-    if not len(prompt):
+    if isinstance(prompt, Tensor) and prompt.numel() == 0:
         raise ValueError("a prompt needs at least one token")
+    check_tokens("prompt", prompt, ("P",))
     num_tokens = model.readout.out_features
     check_range("prompt", prompt, num_tokens)
-    if length < 0:
-        raise ValueError(f"length must be 0 or more, got {length}")
-    if not 0 <= temperature < math.inf:
-        raise ValueError(f"temperature must be 0 or more and finite, got {temperature}")
+    check_whole("length", length, least=0)
+    check_not_negative("temperature", temperature)
+    temperature = float(temperature)
     tokens, carry, drawn = prompt.long(), None, []
     for _ in range(length):
         inputs = nn.functional.one_hot(tokens, num_tokens).to(model.readout.weight.dtype)

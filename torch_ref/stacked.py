@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from torch_ref.cells import Cell, state_of
+from torch_ref.checks import check_flag, check_real, check_whole
 from torch_ref.model import linear_readout
 from torch_ref.wrappers import WrappedCell
 
@@ -46,8 +47,9 @@ class StackedModel(nn.Module):
         last_only: bool = False,
     ) -> None:
         _check_cells(cells)
-        if not 0 <= dropout_rate < 1:
-            raise ValueError(f"dropout_rate must be in [0, 1), got {dropout_rate}")
+        check_whole("num_outputs", num_outputs)
+        check_real("dropout_rate", dropout_rate, "in [0, 1)", lambda rate: 0 <= rate < 1)
+        check_flag("last_only", last_only)
         super().__init__()
         self.cells = nn.ModuleList(cells)
         self.dropout_rate = dropout_rate

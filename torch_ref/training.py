@@ -12,7 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from torch_ref.cells import map_carry
-from torch_ref.checks import check_range
+from torch_ref.checks import (
+    check_carry,
+    check_range,
+    check_tensor,
+    check_tokens,
+    described,
+    is_whole,
+)
 from torch_ref.diagnostics import recurrent_diagnostics
 from torch_ref.optimizers import (
     Factor,
@@ -99,6 +106,10 @@ def classification_loss(num_tokens: int) -> Loss:
 
     Predictions of class −100 do not count.
 
+    Raises:
+      ValueError: tokens or classes that are no whole numbers, that there are not, or of shapes that
+        do not fit.
+
     Example:
       >>> model = SequenceModel(VanillaCell(9, 4), num_outputs=9)
       >>> for param in model.parameters():
@@ -113,7 +124,7 @@ def classification_loss(num_tokens: int) -> Loss:
         tokens, classes = batch
         inputs = _one_hot(tokens, num_tokens).to(next(model.parameters()).dtype)
         logits = model(inputs)
-        return _cross_entropy(logits, classes.long())
+        return _cross_entropy(logits, classes)
 
     return loss
 
@@ -136,25 +147,39 @@ def stream_loss(num_tokens: int) -> Loss:
 
     def loss(model: nn.Module, batch: Any, carry: Any) -> tuple[Tensor, Any]:
         tokens, classes, is_fresh = batch
+        check_tokens("tokens", tokens, ("B", "T"))
 
         def begin(h: Tensor) -> Tensor:
             return h.masked_fill(is_fresh.reshape(-1, *[1] * (h.ndim - 1)), 0)
 
+        if not isinstance(is_fresh, Tensor) or is_fresh.dtype != torch.bool:
+            raise ValueError(f"is_fresh must be a tensor of truth values, got {is_fresh!r:.60}")
+        check_tensor("is_fresh", is_fresh.byte(), (len(tokens),))
+        cell: Any = model.cell
+        check_carry(carry, cell.initialize_carry(len(tokens)))
         carry = map_carry(begin, carry)
         inputs = _one_hot(tokens, num_tokens).to(next(model.parameters()).dtype)
         carry, logits = model(inputs, carry, return_carry=True)
-        value, accuracy = _cross_entropy(logits, classes.long())
+        value, accuracy = _cross_entropy(logits, classes)
         return value, (accuracy, map_carry(Tensor.detach, carry))
 
     return loss
 
 
 def _one_hot(tokens: Tensor, num_tokens: int) -> Tensor:
+    check_tokens("tokens", tokens, ("B", "T"))
     check_range("tokens", tokens, num_tokens)
     return nn.functional.one_hot(tokens.long(), num_tokens)
 
 
 def _cross_entropy(logits: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
+    check_tokens("classes", classes)
+    if classes.shape != logits.shape[:-1]:
+        raise ValueError(
+            f"classes must have the shape {tuple(logits.shape[:-1])} of the predictions, "
+            f"got {tuple(classes.shape)}"
+        )
+    classes = classes.long()
     check_range("classes", classes, logits.shape[-1], IGNORED)
     value = nn.functional.cross_entropy(
         logits.flatten(0, -2), classes.flatten(), ignore_index=IGNORED, reduction="sum"
@@ -182,6 +207,8 @@ def regression_loss() -> Loss:
     def loss(model: nn.Module, batch: Any) -> tuple[Tensor, Tensor]:
         inputs, targets = batch
         weight = next(model.parameters())
+        check_tensor("inputs", inputs, None)
+        check_tensor("targets", targets, None)
         outputs = model(inputs.to(weight.dtype))
         if targets.ndim == outputs.ndim - 1 and outputs.shape[-1] == 1:
             outputs = outputs[..., 0]
@@ -260,8 +287,9 @@ def make_train_chunk(loss: Loss, track_every: int = 1) -> Callable[[TrainState, 
       >>> print(chunk(state, (tokens, tokens)).spectral_norm.round(3))
       [nan  1. nan  1.]
     """
-    if track_every < 1:
-        raise ValueError(f"track_every must be at least 1, got {track_every}")
+    if not (is_whole(track_every) and track_every >= 1):
+        words = "a whole number, at least 1"
+        raise ValueError(f"track_every must be {words}, got {described(track_every)}")
     step = make_train_step(loss)
 
     def chunk(state: TrainState, batches: Any) -> Measurements:

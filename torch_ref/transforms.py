@@ -11,6 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from torch_ref.checks import check_one_of, check_whole
 from torch_ref.orthogonal import RETRACTIONS, Retraction
 from torch_ref.paths import Predicate, as_predicate, gates
 
@@ -51,13 +52,10 @@ class project_recurrent:  # noqa: N801 — the name of its Optax counterpart
         layout: Literal["in_out", "out_in"] = "out_in",
     ) -> None:
         if not callable(retraction):
-            if retraction not in RETRACTIONS:
-                allowed = ", ".join(RETRACTIONS)
-                raise ValueError(f"retraction must be one of {allowed}, got {retraction!r}")
+            check_one_of("retraction", retraction, RETRACTIONS)
             retraction = RETRACTIONS[retraction]
-        if every < 1 or every % 1 != 0:
-            raise ValueError(f"every must be a whole number, 1 or more, got {every!r}")
-        if layout not in ("in_out", "out_in"):
+        check_whole("every", every)
+        if not isinstance(layout, str) or layout not in ("in_out", "out_in"):
             raise ValueError(f"layout must be 'in_out' or 'out_in', got {layout!r}")
         self.retract = retraction
         self.every = every

@@ -9,14 +9,13 @@ torch_ref.cells and takes whole sequences as they do, one step after the other. 
 inner cell's last in it.
 """
 
-import operator
-from numbers import Real
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from torch_ref.cells import Cell, map_carry, state_of
+from torch_ref.cells import Cell, check_sequence, map_carry, state_of
+from torch_ref.checks import check_real, check_whole
 
 
 class WrappedCell(nn.Module):
@@ -32,8 +31,14 @@ class WrappedCell(nn.Module):
         super().__init__()
         self.cell = cell
 
+    @property
+    def input_size(self) -> int:
+        """D, features of the inputs."""
+        return self.cell.input_size
+
     def forward(self, inputs: Tensor, carry: Any = None) -> tuple[Tensor, Any]:
         """(B, T, D) and a carry or None for the initial one → all h_t (B, T, N) and the carry."""
+        check_sequence(self, inputs, carry)
         carry = self.initialize_carry(len(inputs)) if carry is None else carry
         steps = []
         for x in inputs.unbind(1):
@@ -69,8 +74,7 @@ class LeakyCell(WrappedCell):
     """
 
     def __init__(self, cell: Cell, rate: float) -> None:
-        if not (isinstance(rate, Real) and 0 < rate <= 1):
-            raise ValueError(f"rate must be above 0 and at most 1, got {rate!r}")
+        check_real("rate", rate, "above 0 and at most 1", lambda rate: 0 < rate <= 1)
         _refuse(self, cell, WrappedCell)
         super().__init__(cell)
         self.rate: float = rate
@@ -102,7 +106,7 @@ class SkipCell(WrappedCell):
     """
 
     def __init__(self, cell: Cell | WrappedCell, steps: int) -> None:
-        _check_steps(steps, at_least=2)
+        check_whole("steps", steps, least=2)
         _refuse(self, cell, TruncatedCell)
         super().__init__(cell)
         own = innermost(cell)
@@ -119,6 +123,11 @@ class SkipCell(WrappedCell):
         last = state_of(inner)[:, None]
         inner = _step(self.cell, inner, torch.cat([x, past[:, 0]], -1))
         return torch.cat([past[:, 1:], last], 1), inner
+
+    @property
+    def input_size(self) -> int:
+        """D, features of the inputs, which h_{t-k} is put behind."""
+        return self.cell.input_size - innermost(self).hidden_size
 
     def initialize_carry(self, batch_size: int) -> Any:
         """(past, inner carry) before the first step."""
@@ -148,7 +157,7 @@ class TruncatedCell(WrappedCell):
     """
 
     def __init__(self, cell: Cell | WrappedCell, steps: int) -> None:
-        _check_steps(steps, at_least=1)
+        check_whole("steps", steps)
         super().__init__(cell)
         self.steps = steps
 
@@ -176,15 +185,6 @@ def innermost(cell: Any) -> Any:
 
 def _step(cell: Any, carry: Any, x: Tensor) -> Any:
     return cell(x[:, None], carry)[1]
-
-
-def _check_steps(steps: int, at_least: int) -> None:
-    try:
-        is_allowed = operator.index(steps) >= at_least
-    except TypeError:
-        is_allowed = False
-    if not is_allowed:
-        raise ValueError(f"steps must be a whole number, {at_least} or more, got {steps!r}")
 
 
 def _refuse(outer: Any, cell: Any, kind: type) -> None:

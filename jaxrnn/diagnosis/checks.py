@@ -10,7 +10,7 @@ from flax import linen as nn
 from flax.errors import FlaxError
 
 from jaxrnn.diagnostics import Observation, observe
-from jaxrnn.diagnostics.observation import split
+from jaxrnn.diagnostics.observation import check_loss_fn, split
 from jaxrnn.paths import named_leaves
 
 LossFunction = Callable[[Any, Any], Any]
@@ -28,8 +28,7 @@ def check(model: nn.Module, variables: Any, batch: Any, loss_fn: LossFunction) -
     """
     if not isinstance(model, nn.Module):
         raise ValueError(f"model must be a flax.linen module, got {type(model).__name__}")
-    if not callable(loss_fn):
-        raise ValueError(f"loss_fn must be a function, got {type(loss_fn).__name__}")
+    check_loss_fn(loss_fn)
     inputs, targets = split(batch)
     for leaf in jax.tree.leaves(inputs):
         if not hasattr(leaf, "dtype"):

@@ -25,7 +25,7 @@ from jaxtyping import Array, Float
 
 from jaxrnn.array_checks import as_real_array
 from jaxrnn.checks import described, is_whole
-from jaxrnn.recurrent_layer import misfit
+from jaxrnn.recurrent_layer import checked_carry, misfit
 
 
 def jacobian_singular_values(
@@ -156,12 +156,12 @@ def _over_batch(
     if inputs.ndim < 1 or inputs.shape[-1] == 0:
         raise ValueError(f"inputs must be (T, D) or (B, T, D), got {inputs.shape}")
     batch_axes = inputs.ndim - cell.num_feature_axes - 1
-    if batch_axes == 0:
-        return one(carry, inputs)
-    if batch_axes != 1:
+    if batch_axes not in (0, 1):
         raise ValueError(f"inputs must be (T, D) or (B, T, D), got {inputs.shape}")
-    B = inputs.shape[0]
-    if any(jnp.shape(leaf)[:1] != (B,) for leaf in jax.tree.leaves(carry)):
-        shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(carry)]
-        raise ValueError(f"carry must have a leading B = {B} like the inputs, got {shapes}")
-    return jax.vmap(one)(carry, inputs)
+    of_a_step = inputs.shape[:batch_axes] + inputs.shape[batch_axes + 1 :]
+    leaves = [jnp.shape(leaf) for leaf in jax.tree.leaves(carry)]
+    if batch_axes and any(shape[:1] != inputs.shape[:1] for shape in leaves):
+        B = inputs.shape[0]
+        raise ValueError(f"carry must have a leading B = {B} like the inputs, got {leaves}")
+    carry = checked_carry("carry", cell, carry, of_a_step)
+    return jax.vmap(one)(carry, inputs) if batch_axes else one(carry, inputs)

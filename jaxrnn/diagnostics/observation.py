@@ -9,14 +9,17 @@ backward pass computes ∂L/∂h_t and throws it away. Here it is kept: see jaxr
 for how.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from flax.errors import ScopeParamShapeError
 from jaxtyping import Array, Key
 
+from jaxrnn.array_checks import check_key
+from jaxrnn.checks import described
 from jaxrnn.diagnostics.probe import LayerObservation, Probe
 
 
@@ -77,6 +80,7 @@ def observe(
       >>> diagnostics.gradient_profile(seen.layers["cell"]).shape  # (T+1,)
       (6,)
     """
+    check_loss_fn(loss_fn)
     inputs, targets = split(batch)
 
     def observed(params: Any, eps: Any) -> tuple[Any, Probe, Any]:
@@ -126,6 +130,7 @@ def observe_memory(
       >>> print(diagnostics.gradient_profile(layers["cell"]).round(3))  # W_hh is orthogonal
       [1. 1. 1. 1. 1. 1.]
     """
+    check_key("key", key)
 
     def observed(params: Any, eps: Any) -> tuple[Any, Probe, None]:
         probe = Probe(eps, key)
@@ -146,8 +151,9 @@ def _differentiate(
 
     ``observed`` takes ε = None once, to say which there are.
     """
-    if "params" not in variables:
-        raise ValueError(f'variables must have "params", got {", ".join(variables) or "none"}')
+    if not isinstance(variables, Mapping) or "params" not in variables:
+        keys = ", ".join(map(str, variables)) if isinstance(variables, Mapping) else None
+        raise ValueError(f'variables must have "params", got {keys or described(variables)}')
     params = variables["params"]
     modules: set[str] = set()
 
@@ -160,7 +166,10 @@ def _differentiate(
         value, probe, outputs = observed(params, eps)
         return value, (probe.layers, outputs)
 
-    shapes = jax.eval_shape(used, params)
+    try:
+        shapes = jax.eval_shape(used, params)
+    except ScopeParamShapeError as error:
+        raise ValueError(f"inputs do not fit the parameters in variables: {error}") from error
     if not shapes:
         raise ValueError(
             "there is no recurrent layer to observe: looked for nn.RNN and SequenceModel, "
@@ -178,6 +187,12 @@ def split(batch: Any) -> tuple[Any, Any]:
         raise ValueError(f"batch must be (inputs, targets), got a {type(batch).__name__}{size}")
     inputs, targets = batch
     return inputs, targets
+
+
+def check_loss_fn(loss_fn: Any) -> None:
+    """ValueError unless it is a function."""
+    if not callable(loss_fn):
+        raise ValueError(f"loss_fn must be a function, got {type(loss_fn).__name__}")
 
 
 def _layers(

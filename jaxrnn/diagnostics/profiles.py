@@ -14,9 +14,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxrnn.activations import ACTIVATIONS, activation_of
-from jaxrnn.array_checks import as_float_array
+from jaxrnn.array_checks import as_flags, as_float_array, as_real_array
 from jaxrnn.cell_types import cell_types
-from jaxrnn.checks import check_real
+from jaxrnn.checks import check_real, described
 from jaxrnn.diagnostics.matrices import not_measured
 from jaxrnn.diagnostics.probe import LayerObservation
 from jaxrnn.paths import named_leaves
@@ -55,6 +55,7 @@ def gradient_profile(layer: LayerObservation) -> Float[Array, " times"]:
       >>> print(diagnostics.gradient_profile(layer).round(2))
       [ 0.5  5.  50. ]
     """
+    _check_layer(layer)
     leaves = [
         leaf.reshape(leaf.shape[0], -1).astype(_wide(leaf))
         for leaf in jax.tree.leaves(layer.state_gradients)
@@ -126,6 +127,13 @@ def _as_profile(profile: Any) -> Array:
     return profile
 
 
+def _check_layer(layer: Any) -> None:
+    if not isinstance(layer, LayerObservation):
+        raise ValueError(
+            f"layer must be one of the layers that observe returns, got {described(layer)}"
+        )
+
+
 def valid_steps(layer: LayerObservation) -> Bool[Array, "T B"] | None:
     """Which of h_1 … h_T are those of a sequence and not of its padding; None: all of them.
 
@@ -137,6 +145,7 @@ def valid_steps(layer: LayerObservation) -> Bool[Array, "T B"] | None:
       [[ True  True  True]
        [ True False False]]
     """
+    _check_layer(layer)
     if layer.lengths is None:
         return None
     T = len(jax.tree.leaves(layer.states)[-1]) - 1
@@ -158,13 +167,19 @@ def saturated_share(
       activation: phi, a name in ``jaxrnn.activations.ACTIVATIONS``.
 
     Raises:
-      ValueError: an unknown activation.
+      ValueError: states that are no floating-point numbers, a threshold that is no finite number,
+        ``valid`` of other steps, an unknown activation.
 
     Example:
       >>> states = jnp.array([[0.0, 0.99], [0.5, -0.98]])
       >>> float(diagnostics.saturated_share(states))
       0.5
     """
+    states = _as_states(states)
+    check_real("threshold", threshold)
+    threshold = float(threshold)  # a whole number may have more than 32 bits
+    if valid is not None:
+        valid = as_flags("valid", valid, states.shape[:-1])
     # Counted: XLA would write out a mean's floating-point ones and zeros.
     derivative = activation_of(activation).derivative
     saturated = jnp.count_nonzero(derivative(states) < threshold, axis=-1)
@@ -185,6 +200,7 @@ def layer_saturation(layer: LayerObservation, threshold: float = SATURATED) -> F
       >>> float(diagnostics.layer_saturation(layer))  # h_0 does not count
       0.5
     """
+    _check_layer(layer)
     cell, name = cell_types(layer.cell)[-1], layer.activation
     if name not in ACTIVATIONS or not ACTIVATIONS[name].saturates or cell.activated is None:
         return jnp.asarray(not_measured())
@@ -205,11 +221,18 @@ def dead_share(
       valid: which of h_1 … h_T count, by the first of their axes; None: all. h_1 of the first
         sequence has to.
 
+    Raises:
+      ValueError: states that are no floating-point numbers, ``valid`` of other steps.
+
     Example:
       >>> states = jnp.array([[[0.0, 0.0]], [[0.0, 0.3]], [[0.0, 0.1]]])  # (T+1, B, N)
       >>> float(diagnostics.dead_share(states))
       0.5
     """
+    states = _as_states(states)
+    if valid is not None:
+        later = (max(len(states) - 1, 0), *states.shape[1 : getattr(valid, "ndim", 1)])
+        valid = as_flags("valid", valid, later)
     units = states[1:].reshape(-1, states.shape[-1])
     same = units == units[:1]
     if valid is not None:
@@ -226,7 +249,7 @@ def gradient_norms(gradients: Any) -> dict[str, Float[Array, ""]]:
       >>> {path: float(norm) for path, norm in diagnostics.gradient_norms(gradients).items()}
       {'b': 2.0, 'h/kernel': 5.0}
     """
-    return {path: _norm(leaf) for path, leaf in named_leaves(gradients)}
+    return _norms("gradients", gradients)
 
 
 def update_ratios(updates: Any, params: Any) -> dict[str, Float[Array, ""]]:
@@ -235,14 +258,14 @@ def update_ratios(updates: Any, params: Any) -> dict[str, Float[Array, ""]]:
     Not finite for parameters that are all zero, such as a bias at first.
 
     Raises:
-      ValueError: trees of different structure.
+      ValueError: trees of different structure, leaves that are no real numbers.
 
     Example:
       >>> params, updates = {"w": jnp.array([3.0, 4.0])}, {"w": jnp.array([0.0, 0.5])}
       >>> print(f"{diagnostics.update_ratios(updates, params)['w']:.2f}")
       0.10
     """
-    sizes, changes = gradient_norms(params), gradient_norms(updates)
+    sizes, changes = _norms("params", params), _norms("updates", updates)
     if changes.keys() != sizes.keys():
         raise ValueError(
             f"updates must have the leaves of params, {', '.join(sizes)}; got {', '.join(changes)}"
@@ -250,8 +273,17 @@ def update_ratios(updates: Any, params: Any) -> dict[str, Float[Array, ""]]:
     return {path: changes[path] / size for path, size in sizes.items()}
 
 
-def _norm(x: Array) -> Float[Array, ""]:
-    return jnp.linalg.norm(jnp.ravel(x).astype(_wide(x)))
+def _norms(name: str, tree: Any) -> dict[str, Float[Array, ""]]:
+    """Of every leaf, by its path."""
+    leaves = [(path, as_real_array(f"{name}: {path}", leaf)) for path, leaf in named_leaves(tree)]
+    return {path: jnp.linalg.norm(jnp.ravel(x).astype(_wide(x))) for path, x in leaves}
+
+
+def _as_states(states: Any) -> Array:
+    states = as_float_array("states", states)
+    if not states.ndim or not states.shape[-1]:
+        raise ValueError(f"states must be (..., N), got shape {states.shape}")
+    return states
 
 
 def _wide(x: Array) -> Any:
