@@ -68,7 +68,9 @@ def as_flags(name: str, value: Any, shape: tuple[int, ...]) -> jax.Array:
 def check_dtype(name: str, value: Any) -> None:
     """ValueError unless it is None or a dtype of floating-point numbers."""
     try:
-        is_float = value is None or jnp.issubdtype(jnp.dtype(value), jnp.floating)
+        # NumPy takes the name of a dtype in bytes too, and JAX does not.
+        is_dtype = not isinstance(value, bytes)
+        is_float = value is None or (is_dtype and jnp.issubdtype(jnp.dtype(value), jnp.floating))
     except (TypeError, ValueError):
         is_float = False
     if not is_float:

@@ -114,6 +114,18 @@ def test_classes_that_there_are_not(wrong, rng, x64):
         stream_loss(make_model(), D)(params, (tokens, bad, jnp.ones(B, bool)), carry)
 
 
+def test_numbers_of_64_bits_are_not_cut_to_others(rng):
+    """In 32 bits, which JAX counts in, 2³² + 1 is token 1."""
+    model = make_model(dtype=jnp.float32)
+    params = model.init(jax.random.key(0), jnp.zeros((1, 1, D)))["params"]
+    tokens, classes = (np.array(array) for array in random_batches(rng))
+    loss = classification_loss(model, D)
+    with pytest.raises(ValueError, match=r"tokens must be .* of 32 bits, got int64"):
+        loss(params, (tokens.astype(np.int64) + 2**32, classes))
+    with pytest.raises(ValueError, match=r"classes must be .* of 32 bits, got int64"):
+        loss(params, (tokens, classes.astype(np.int64) + 2**32))
+
+
 @pytest.mark.parametrize("wrong", [-1, D])
 def test_tokens_that_there_are_not(wrong, rng, x64):
     params = from_weights(reference.random_weights(rng))

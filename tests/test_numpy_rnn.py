@@ -64,6 +64,21 @@ def test_clipping_and_adam_follow_optax(rng, x64, max_norm):
         np.testing.assert_allclose(weights[name], params[name], rtol=0, atol=1e-14)
 
 
+def test_gradients_of_whole_numbers_are_not_cut_to_some(rng):
+    outputs, targets = rng.integers(-5, 6, (B, T, C)), rng.standard_normal(B)
+    _, gradient = numpy_rnn.squared_error(outputs, targets)
+    _, expected = numpy_rnn.squared_error(outputs.astype(float), targets)
+    np.testing.assert_array_equal(gradient, expected)
+    weights = {name: np.round(3 * w) for name, w in reference.random_weights(rng).items()}
+    inputs, dy = rng.standard_normal((B, T, D)), rng.standard_normal((B, T, C))
+    _, hidden = numpy_rnn.forward(weights, inputs)
+    expected = numpy_rnn.backward(weights, inputs, hidden, dy)
+    whole = {name: w.astype(int) for name, w in weights.items()}
+    gradients = numpy_rnn.backward(whole, inputs, hidden, dy)
+    for name, array in expected.items():
+        np.testing.assert_array_equal(gradients[name], array)
+
+
 def test_projection_is_the_qr_factor_with_a_positive_diagonal(rng):
     W = rng.standard_normal((N, N))
     np.testing.assert_allclose(numpy_rnn.project(W), reference.qr(W), rtol=0, atol=1e-14)

@@ -30,6 +30,17 @@ def test_unknown_characters_are_named(text):
         Text("aaaa")
 
 
+def test_tokens_that_there_are_not():
+    """Python would count −1 from the end, and NumPy's bincount would give another's frequency."""
+    text = Text("to be or not to be")
+    for wrong in (-1, 7, 1.0, True):
+        with pytest.raises(ValueError, match="tokens must be"):
+            text.decode(np.array([wrong]))
+        with pytest.raises(ValueError, match="tokens must be"):
+            frequencies(np.array([wrong]), num_tokens=7)
+    assert text.decode([]) == ""
+
+
 def test_splits_are_the_text_in_three_parts(text):
     parts = [text.split(name) for name in ("train", "validation", "test")]
     assert list(map(len, parts)) == [879, 49, 49]

@@ -25,7 +25,7 @@ from torch_ref import (
     project_recurrent,
 )
 from torch_ref.convert import load_weights, to_weights
-from torch_ref.training import make_train_chunk
+from torch_ref.training import classification_loss, make_train_chunk
 
 D, N, C = 3, 5, 2
 
@@ -240,3 +240,27 @@ def test_a_pretrained_cells_two_biases_are_summed(theirs, ours, flax_cell, stack
     np.testing.assert_allclose(again, wanted, rtol=0, atol=1e-14)
     for name, array in to_weights(model).items():
         np.testing.assert_array_equal(array, weights[name])
+
+
+def test_classes_of_another_shape_are_no_classes(model):
+    """As many of them as predictions, but turned: each would count for another."""
+    loss = classification_loss(D)
+    tokens = torch.arange(12).reshape(2, 6) % D
+    with pytest.raises(ValueError, match=r"classes must have the shape \(\d, \d\) of the pred"):
+        loss(model, (tokens, tokens.T % C))
+
+
+def test_what_is_not_finite_is_not_a_number_and_leaves_the_others_as_they_are():
+    """Where LAPACK would stop: as jaxrnn has it."""
+    W = torch.randn(3, N, N)
+    W[1, 2, 0] = torch.nan
+    for function in (
+        orthogonal.polar,
+        diagnostics.spectral_norm,
+        diagnostics.spectral_radius,
+        diagnostics.orthogonality_error,
+    ):
+        found = function(W)
+        assert torch.isnan(found[1]).all()
+        for i in (0, 2):
+            torch.testing.assert_close(found[i], function(W[i]), rtol=1e-5, atol=1e-6)
