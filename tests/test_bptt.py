@@ -119,7 +119,7 @@ def test_chunks_change_nothing_but_memory(rng, x64, monkeypatch, steps, recomput
         carry, outputs = model.apply(params, inputs, initial_carry=h_0, return_carry=True)
         return jnp.sum(cotangents[0] * outputs) + jnp.sum(cotangents[1] * carry)
 
-    grad = jax.value_and_grad(value, argnums=(0, 1, 2))
+    grad = jax.jit(jax.value_and_grad(value, argnums=(0, 1, 2)), static_argnums=3)
     whole, parts = (grad(params, inputs, h_0, in_chunks) for in_chunks in (False, True))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, **FLOAT64), whole, parts)
 
@@ -198,7 +198,8 @@ def test_variable_lengths_and_reverse_order(rng, x64, monkeypatch, reverse, last
         return jnp.sum(jnp.sin(outputs)) + jnp.sum(jnp.cos(carry))
 
     by_scan = model.clone(recurrence="scan", recompute=False)
-    grads, expected = (jax.grad(value)(params, m)["params"] for m in (model, by_scan))
+    grad = jax.jit(jax.grad(value), static_argnums=1)
+    grads, expected = (grad(params, m)["params"] for m in (model, by_scan))
     assert_same(to_weights(grads), to_weights(expected))
     carry, outputs = run(params)
     for b, length in enumerate(lengths):
@@ -289,7 +290,7 @@ def test_second_derivatives_in_reverse_mode(rng, x64, activation):
             grads = jax.grad(lambda q: loss(q, batch)[0])(p)
             return sum(map(jnp.vdot, jax.tree.leaves(grads), jax.tree.leaves(direction)))
 
-        return to_weights(jax.grad(slope)(params))
+        return to_weights(jax.jit(jax.grad(slope))(params))
 
     assert_same(hessian_vector_product("fused"), hessian_vector_product("scan"))
 

@@ -62,15 +62,21 @@ def numbers(shape, seed=0):
 
 
 def variables_of(model, inputs):
-    """With biases that are not zero, and a modReLU that is not the identity."""
-    variables = model.init(jax.random.key(1), inputs)
-    return jax.tree.map(lambda leaf: leaf + 0.05 * numbers(leaf.shape, 3), variables)
+    """Random ones: biases are not zero, and modReLU is not the identity.
+
+    What a cell begins with is the work of ``initial``; most of the time would go there.
+    """
+    shapes = jax.eval_shape(model.init, jax.random.key(1), inputs)
+    leaves, structure = jax.tree.flatten(shapes)
+    drawn = [numbers(leaf.shape, seed) / N**0.5 for seed, leaf in enumerate(leaves)]
+    return jax.tree.unflatten(structure, drawn)
 
 
 def output_and_gradients(model, wrap, *arguments, **options):
     inputs = numbers((B, T, D))
     variables = wrap(variables_of(model, inputs))
-    target = numbers(model.apply(variables, inputs, **options).shape, 5)
+    shape = jax.eval_shape(lambda: model.apply(variables, inputs, **options)).shape
+    target = numbers(shape, 5)
 
     def loss(variables, inputs):
         outputs = model.apply(variables, inputs, *arguments, **options)
