@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 from experiments.gpu.machine import REQUIRED, ask, missing
 from experiments.gpu.parts import PARTS
+from experiments.harness.command.printed import what_is_printed
 from experiments.harness.command.statuses import ended, fail
 from experiments.harness.records.results import ROOT, NotWritten, Run, new_folder, write_results
 from experiments.harness.saving.signals import stop
@@ -75,10 +76,12 @@ def run(arguments: Sequence[str]) -> int:
     if lacking:
         fail(f"needs {', '.join(lacking)}: name another Python, or make copy first")
     signal.signal(signal.SIGTERM, stop)
-    try:
-        return execute(config)
-    except (KeyboardInterrupt, NotWritten) as cause:
-        return ended(cause)
+    with what_is_printed() as printed:
+        try:
+            status = execute(config)
+        except (KeyboardInterrupt, NotWritten) as cause:
+            return ended(cause)
+    return ended(printed.error) if printed.error else status
 
 
 def execute(config: GpuConfig) -> int:

@@ -188,6 +188,34 @@ def test_exit_statuses(monkeypatch, capsys, cause, status, message):
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("redirection", "status", "said"),
+    [(">&-", 0, ""), ("> /dev/full", 1, "error: standard output: No space left on device\n")],
+)
+def test_lines_that_nobody_takes_cost_no_measurement(tmp_path, redirection, status, said):
+    program = """
+from pathlib import Path
+from experiments.gpu import command
+def execute(config):
+    print("measured", flush=True)
+    print("written", file=open("written", "w"))
+    return 0
+command.execute = execute
+raise SystemExit(command.run([]))
+"""
+    (tmp_path / "program.py").write_text(program)
+    done = subprocess.run(
+        ["bash", "-c", f"{sys.executable} program.py {redirection}"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert (done.returncode, done.stderr) == (status, said)
+    assert (tmp_path / "written").read_text() == "written\n"
+
+
 def test_devices_that_cannot_be_looked_at(monkeypatch):
     monkeypatch.setenv("JAX_PLATFORMS", "no_such_platform")
     found = machine.ask()

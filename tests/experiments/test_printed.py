@@ -86,6 +86,25 @@ def test_standard_output_is_given_back(capsys):
     assert capsys.readouterr().out == "as ever\n"
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_a_limit_of_memory_is_one_line(tmp_path, backend):
+    """3 GB of addresses, and matrices of 0.6 GB each."""
+    words = [*options(backend=backend, hidden=12_000, epochs=1, out="out")]
+    line = " ".join([sys.executable, "-m", "experiments.copy_task", *words])
+    done = subprocess.run(
+        ["bash", "-c", f"ulimit -v 3000000; {line}"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: out of memory: ")
+    assert done.stderr.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     "error",
     [
