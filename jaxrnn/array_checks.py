@@ -1,10 +1,11 @@
-"""What arrays given as arguments have to be, said where they arrive."""
+"""What arrays, modules and optimizers given as arguments have to be, said where they arrive."""
 
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import linen as nn
 
 from jaxrnn.checks import as_numpy, described
 
@@ -75,6 +76,19 @@ def check_dtype(name: str, value: Any) -> None:
         is_float = False
     if not is_float:
         raise ValueError(f"{name} must be a floating-point dtype, got {described(value)}")
+
+
+def check_module(name: str, value: Any) -> None:
+    """ValueError unless it is one of Flax's modules."""
+    if not isinstance(value, nn.Module):
+        raise ValueError(f"{name} must be a flax.linen module, got {type(value).__name__}")
+
+
+def check_optimizer(name: str, value: Any) -> None:
+    """ValueError unless it is an Optax optimizer."""
+    if not all(callable(getattr(value, part, None)) for part in ("init", "update")):
+        words = "an Optax optimizer, such as optax.adam(1e-3)"
+        raise ValueError(f"{name} must be {words}, got {described(value)}")
 
 
 def check_key(name: str, value: Any) -> None:

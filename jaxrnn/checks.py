@@ -62,6 +62,12 @@ def check_flag(name: str, value: Any) -> None:
         raise ValueError(f"{name} must be True or False, got {described(value)}")
 
 
+def check_function(name: str, value: Any) -> None:
+    """ValueError unless a value can be called."""
+    if not callable(value):
+        raise ValueError(f"{name} must be a function, got {type(value).__name__}")
+
+
 def check_one_of(name: str, value: Any, allowed: Iterable[str]) -> None:
     """ValueError unless a value is one of some names."""
     if not isinstance(value, str) or value not in allowed:

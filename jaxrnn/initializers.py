@@ -14,7 +14,7 @@ from jax.nn.initializers import Initializer, glorot_normal
 from jax.nn.initializers import normal as jax_normal
 from jax.nn.initializers import orthogonal as jax_orthogonal
 
-from jaxrnn.checks import check_real, check_whole
+from jaxrnn.checks import check_real, check_whole, is_whole
 
 
 def uniform(num_units: int) -> Initializer:
@@ -127,5 +127,6 @@ def henaff() -> Initializer:
 
 
 def _check_square(shape: tuple[int, ...], name: str) -> None:
-    if len(shape) < 2 or shape[-1] != shape[-2]:
+    sizes = shape if isinstance(shape, tuple | list) else ()
+    if len(sizes) < 2 or not all(map(is_whole, sizes)) or sizes[-1] != sizes[-2]:
         raise ValueError(f"{name} initialises square (..., N, N) matrices, got shape {shape}")

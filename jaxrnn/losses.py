@@ -16,8 +16,16 @@ import optax
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from jaxrnn.array_checks import as_flags, as_real_array, as_whole_array, check_range
+from jaxrnn.array_checks import (
+    as_flags,
+    as_real_array,
+    as_whole_array,
+    check_module,
+    check_range,
+)
+from jaxrnn.checks import check_whole
 from jaxrnn.diagnostics import not_measured
+from jaxrnn.diagnostics.observation import split
 from jaxrnn.model import SequenceModel
 from jaxrnn.recurrent_layer import checked_carry
 from jaxrnn.sequences import select
@@ -83,8 +91,11 @@ def classification_loss(model: nn.Module, num_tokens: int) -> BatchMean:
       2.197 2.197
     """
 
+    check_module("model", model)
+    check_whole("num_tokens", num_tokens)
+
     def loss(params: Any, batch: Any, key: Any = None) -> tuple[jax.Array, jax.Array]:
-        tokens, classes = batch
+        tokens, classes = split(batch)
         logits: Any = model.apply(
             {"params": params}, _one_hot(tokens, num_tokens, params), **_dropping(key)
         )
@@ -111,6 +122,9 @@ def stream_loss(model: SequenceModel, num_tokens: int) -> BatchMean:
       >>> carry.shape  # (B, N), for the next batch
       (2, 4)
     """
+
+    check_module("model", model)
+    check_whole("num_tokens", num_tokens)
 
     def loss(params: Any, batch: Any, carry: Any) -> tuple[jax.Array, Any]:
         tokens, classes, is_fresh = batch
@@ -148,8 +162,10 @@ def regression_loss(model: nn.Module) -> BatchMean:
       True
     """
 
+    check_module("model", model)
+
     def loss(params: Any, batch: Any, key: Any = None) -> tuple[jax.Array, jax.Array]:
-        inputs, targets = batch
+        inputs, targets = split(batch)
         targets = as_real_array("targets", targets)
         dtype = jax.tree.leaves(params)[0].dtype
         inputs = as_real_array("inputs", inputs).astype(dtype)

@@ -256,6 +256,6 @@ def _affine(
     and would round it to TF32 as a factor.
     """
     if jax.default_backend() != "cpu":
-        return x @ kernel + bias
+        return x @ kernel + bias[None, None]
     ones = jnp.ones_like(x[..., :1])
     return jnp.concatenate([x, ones], axis=-1) @ jnp.concatenate([kernel, bias[None]])

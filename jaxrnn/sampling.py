@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float, Int
 
-from jaxrnn.array_checks import as_whole_array, check_key, check_range
+from jaxrnn.array_checks import as_whole_array, check_key, check_module, check_range
 from jaxrnn.checks import check_not_negative, check_whole
 
 
@@ -43,6 +43,7 @@ def sample(
       >>> draws[0].shape, bool(jnp.all(draws[0] == draws[1]))  # so cold that nothing is random
       ((5,), True)
     """
+    check_module("model", model)
     check_key("key", key)
     prompt = as_whole_array("prompt", prompt)
     if prompt.ndim != 1 or not prompt.size:

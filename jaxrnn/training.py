@@ -25,14 +25,15 @@ from jax.flatten_util import ravel_pytree
 from jax.sharding import AxisType, Mesh, PartitionSpec
 from jaxtyping import Array
 
-from jaxrnn.checks import check_whole
+from jaxrnn.array_checks import as_array, check_key, check_optimizer
+from jaxrnn.checks import check_function, check_whole
 from jaxrnn.diagnostics import not_measured, recurrent_diagnostics
 from jaxrnn.losses import BatchMean as BatchMean
 from jaxrnn.losses import Loss
 from jaxrnn.losses import classification_loss as classification_loss
 from jaxrnn.losses import regression_loss as regression_loss
 from jaxrnn.losses import stream_loss as stream_loss
-from jaxrnn.paths import Predicate
+from jaxrnn.paths import Predicate, named_leaves
 
 # Fewer sequences on a device are not worth an all-reduce. Measured on two CPU cores with N = 100.
 MIN_SEQUENCES_PER_DEVICE = 8
@@ -74,6 +75,13 @@ class TrainState(struct.PyTreeNode):
         key: jax.Array | None = None,
     ) -> "TrainState":
         """The state before the first step; all is copied, as a chunk donates its state."""
+        check_optimizer("optimizer", optimizer)
+        for name, tree in (("params", params), ("carry", carry)):
+            for path, leaf in named_leaves(tree):
+                if not isinstance(leaf, jax.Array):
+                    as_array(f"{name}: {path}", leaf, (jnp.number, jnp.bool_), "numbers")
+        if key is not None:
+            check_key("key", key)
         # Two copies: some optimizers (DoG, Prodigy) keep the first parameters in their state.
         return cls(
             params=jax.tree.map(jnp.array, params),
@@ -127,7 +135,8 @@ def make_train_step(
         with a loss that is a mean over it.
 
     Raises:
-      ValueError: at the first call, a loss with dropout and a state without a key.
+      ValueError: no function, no optimizer; at the first call, a loss with dropout and a state
+        without a key.
 
     Example:
       >>> def loss(w, batch):
@@ -139,6 +148,8 @@ def make_train_step(
       >>> float(state.params), float(measured.loss)
       (2.0, 4.0)
     """
+    check_function("loss", loss)
+    check_optimizer("optimizer", optimizer)
     grad = jax.value_and_grad(loss, has_aux=True)
     shared = loss if isinstance(loss, BatchMean) else BatchMean(loss)
     optimizer = optax.with_extra_args_support(optimizer)  # some want to know the loss

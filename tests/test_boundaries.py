@@ -43,6 +43,7 @@ VARIABLES = MODEL.init(jax.random.key(0), jnp.asarray(INPUTS))
 TALKER = SequenceModel(CELL, D)
 TALKS = TALKER.init(jax.random.key(0), jnp.asarray(INPUTS))
 PARAMS = {"h": {"kernel": MATRIX}}
+BATCH = INPUTS, np.zeros((B, T, C), np.float32)
 LOSS = training.regression_loss(MODEL)
 STACK = StackedModel([CELL, nn.GRUCell(N + 1)], C)
 STACKED = STACK.init(jax.random.key(0), jnp.asarray(INPUTS))
@@ -188,13 +189,39 @@ TARGETS = {
         also={"tokens": ("classes", "inputs", "is_fresh", "carry")},
     ),
     "make_train_chunk": Target(
-        lambda **options: training.make_train_chunk(LOSS, optax.sgd(0.1), **options),
-        {"track_every": 2},
+        training.make_train_chunk, {"loss": LOSS, "optimizer": optax.sgd(0.1), "track_every": 2}
+    ),
+    "make_train_step": Target(
+        training.make_train_step, {"loss": LOSS, "optimizer": optax.sgd(0.1)}
+    ),
+    "TrainState.create": Target(
+        training.TrainState.create,
+        {
+            "params": PARAMS,
+            "optimizer": optax.sgd(0.1),
+            "carry": np.zeros((B, N), np.float32),
+            "key": jax.random.key(0),
+        },
+    ),
+    "classification_loss, arguments": Target(
+        training.classification_loss, {"model": TALKER, "num_tokens": D}
+    ),
+    "stream_loss, arguments": Target(training.stream_loss, {"model": TALKER, "num_tokens": D}),
+    "batch of a loss": Target(
+        lambda batch: LOSS(VARIABLES["params"], batch),
+        {"batch": BATCH},
+        also={"batch": ("inputs", "targets")},
     ),
     "batch_mesh": Target(training.batch_mesh, {"devices": 1, "batch_size": 4}),
     "sample": Target(
-        lambda **options: sampling.sample(TALKER, TALKS, jax.random.key(0), **options),
-        {"prompt": np.array([1, 0]), "length": 3, "temperature": 0.5},
+        lambda **options: sampling.sample(variables=TALKS, **options),
+        {
+            "model": TALKER,
+            "key": jax.random.key(0),
+            "prompt": np.array([1, 0]),
+            "length": 3,
+            "temperature": 0.5,
+        },
     ),
     "convert.from_weights": Target(
         lambda **weights: convert.from_weights(weights),
@@ -204,10 +231,9 @@ TARGETS = {
         lambda **leaves: convert.to_weights(unflatten_dict(leaves, sep="/")), LEAVES
     ),
     "observe": Target(
-        lambda inputs, targets, variables, loss_fn: diagnostics.observe(
-            MODEL, variables, (inputs, targets), loss_fn
-        ),
+        lambda inputs, targets, **options: diagnostics.observe(batch=(inputs, targets), **options),
         {
+            "model": MODEL,
             "inputs": INPUTS,
             "targets": np.zeros((B, T, C), np.float32),
             "variables": VARIABLES,
@@ -217,8 +243,8 @@ TARGETS = {
         also={"inputs": ("outputs",)},
     ),
     "observe_memory": Target(
-        lambda **options: diagnostics.observe_memory(MODEL, **options),
-        {"variables": VARIABLES, "inputs": INPUTS, "key": jax.random.key(0)},
+        diagnostics.observe_memory,
+        {"model": MODEL, "variables": VARIABLES, "inputs": INPUTS, "key": jax.random.key(0)},
     ),
     "read_history": Target(
         diagnosis.read_history,
@@ -226,10 +252,12 @@ TARGETS = {
         also={"run": ("history",)},
     ),
     "diagnose": Target(
-        lambda **options: jaxrnn.diagnose(MODEL, loss_fn=squared, **options),
+        jaxrnn.diagnose,
         {
+            "model": MODEL,
             "variables": VARIABLES,
-            "batch": (INPUTS, np.zeros((B, T, C), np.float32)),
+            "batch": BATCH,
+            "loss_fn": squared,
             "baseline": 1.0,
         },
         ("baseline",),  # read_history has the same check, and less to do where it passes

@@ -46,6 +46,10 @@ def draw(task, *shape):
     return task.sample(np.random.default_rng(0), *shape)
 
 
+def shaped(init):
+    return lambda shape: init(jax.random.key(0), shape)
+
+
 def with_weights(call, weights):
     """The function, and each of the weights as an argument of its own."""
 
@@ -76,6 +80,8 @@ TARGETS = {
     "initializers.normal": Target(initializers.normal, {"stddev": 0.1}),
     "initializers.orthogonal": Target(initializers.orthogonal, {"scale": 1.0}),
     "initializers.identity": Target(initializers.identity, {"scale": 1.0}),
+    "initializers.identity()": Target(shaped(initializers.identity()), {"shape": (4, 4)}),
+    "initializers.henaff()": Target(shaped(initializers.henaff()), {"shape": (4, 4)}),
     "tasks.CopyTask": Target(tasks.CopyTask, {"seq_len": 3}),
     "tasks.CopyMemoryTask": Target(tasks.CopyMemoryTask, {"delay": 3}),
     "tasks.AddingTask": Target(tasks.AddingTask, {"seq_len": 3}),
@@ -150,6 +156,7 @@ TARGETS = {
         also={"params": ("updates",)},
     ),
     "Thresholds": Target(diagnosis.Thresholds, vars(diagnosis.Thresholds())),
+    "HistoryThresholds": Target(diagnosis.HistoryThresholds, vars(diagnosis.HistoryThresholds())),
     "Text.encode": Target(TEXT.encode, {"characters": "be"}, also={"characters": ("the text",)}),
     "Text.decode": Target(TEXT.decode, {"tokens": TOKENS}),
     "Text.unigram_entropy": Target(TEXT.unigram_entropy, {"split": "test"}),

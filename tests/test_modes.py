@@ -143,8 +143,22 @@ def observed(wrap):
     return found
 
 
+class Padded(nn.Module):
+    """Sequences of lengths of their own."""
+
+    model: SequenceModel
+
+    @nn.compact
+    def __call__(self, inputs):
+        return self.model(inputs, seq_lengths=LENGTHS)
+
+
 def diagnosed(wrap):
     model = SequenceModel(VanillaCell(N, "modrelu"), C)
+    return [diagnosis_of(each, wrap) for each in (model, Padded(model))]
+
+
+def diagnosis_of(model, wrap):
     inputs = numbers((B, T, D))
     variables = wrap(variables_of(model, inputs))
     report = diagnose(model, variables, (inputs, 0.0), lambda y, _: jnp.mean(y**2))

@@ -9,8 +9,10 @@ import numpy as np
 from flax import linen as nn
 from flax.errors import FlaxError
 
+from jaxrnn.array_checks import check_module
+from jaxrnn.checks import check_function
 from jaxrnn.diagnostics import Observation, observe
-from jaxrnn.diagnostics.observation import check_loss_fn, split
+from jaxrnn.diagnostics.observation import split
 from jaxrnn.paths import named_leaves
 
 LossFunction = Callable[[Any, Any], Any]
@@ -26,9 +28,8 @@ def check(model: nn.Module, variables: Any, batch: Any, loss_fn: LossFunction) -
         does not have, lacks, or has in another shape; inputs or variables that it does not run
         with; what ``observe`` refuses; sequences of length 1.
     """
-    if not isinstance(model, nn.Module):
-        raise ValueError(f"model must be a flax.linen module, got {type(model).__name__}")
-    check_loss_fn(loss_fn)
+    check_module("model", model)
+    check_function("loss_fn", loss_fn)
     inputs, targets = split(batch)
     for leaf in jax.tree.leaves(inputs):
         if not hasattr(leaf, "dtype"):

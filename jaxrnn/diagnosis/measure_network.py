@@ -216,7 +216,7 @@ def _memory(layer: LayerObservation) -> Array:
     gradients = [g for g in jax.tree.leaves(layer.state_gradients) if g.ndim > 1]  # no counters
     T = len(gradients[0]) - 1
     # Where T − k is in a sequence that ends at its own T_b: at T_b − k.
-    place = jnp.asarray(layer.lengths) - jnp.arange(T, -1, -1)[:, None]  # (T+1, B)
+    place = jnp.asarray(layer.lengths)[None] - jnp.arange(T, -1, -1)[:, None]  # (T+1, B)
 
     def to_the_end(g: Array) -> Array:
         at = place.reshape(*place.shape, *[1] * (g.ndim - 2))

@@ -18,8 +18,8 @@ from flax import linen as nn
 from flax.errors import ScopeParamShapeError
 from jaxtyping import Array, Key
 
-from jaxrnn.array_checks import check_key
-from jaxrnn.checks import described
+from jaxrnn.array_checks import check_key, check_module
+from jaxrnn.checks import check_function, described
 from jaxrnn.diagnostics.probe import LayerObservation, Probe
 
 
@@ -80,7 +80,7 @@ def observe(
       >>> diagnostics.gradient_profile(seen.layers["cell"]).shape  # (T+1,)
       (6,)
     """
-    check_loss_fn(loss_fn)
+    check_function("loss_fn", loss_fn)
     inputs, targets = split(batch)
 
     def observed(params: Any, eps: Any) -> tuple[Any, Probe, Any]:
@@ -94,7 +94,7 @@ def observe(
             raise ValueError(f"the loss must be a scalar, got shape {value.shape}")
         return value, probe, outputs
 
-    loss, (gradients, by_eps), (saw, outputs) = _differentiate(observed, (0, 1), variables)
+    loss, (gradients, by_eps), (saw, outputs) = _differentiate(model, observed, (0, 1), variables)
     return Observation(loss, gradients, _layers(saw, by_eps), outputs)
 
 
@@ -138,11 +138,12 @@ def observe_memory(
             model.apply({**variables, "params": params}, inputs)
         return sum(probe.signals), probe, None
 
-    _, (by_eps,), (saw, _) = _differentiate(observed, (1,), variables)
+    _, (by_eps,), (saw, _) = _differentiate(model, observed, (1,), variables)
     return _layers(saw, by_eps)
 
 
 def _differentiate(
+    model: Any,
     observed: Callable[[Any, Any], tuple[Any, Probe, Any]],
     wanted: tuple[int, ...],
     variables: Any,
@@ -151,6 +152,7 @@ def _differentiate(
 
     ``observed`` takes ε = None once, to say which there are.
     """
+    check_module("model", model)
     if not isinstance(variables, Mapping) or "params" not in variables:
         keys = ", ".join(map(str, variables)) if isinstance(variables, Mapping) else None
         raise ValueError(f'variables must have "params", got {keys or described(variables)}')
@@ -187,12 +189,6 @@ def split(batch: Any) -> tuple[Any, Any]:
         raise ValueError(f"batch must be (inputs, targets), got a {type(batch).__name__}{size}")
     inputs, targets = batch
     return inputs, targets
-
-
-def check_loss_fn(loss_fn: Any) -> None:
-    """ValueError unless it is a function."""
-    if not callable(loss_fn):
-        raise ValueError(f"loss_fn must be a function, got {type(loss_fn).__name__}")
 
 
 def _layers(

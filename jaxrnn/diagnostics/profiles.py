@@ -149,7 +149,7 @@ def valid_steps(layer: LayerObservation) -> Bool[Array, "T B"] | None:
     if layer.lengths is None:
         return None
     T = len(jax.tree.leaves(layer.states)[-1]) - 1
-    return jnp.arange(T)[:, None] < jnp.asarray(layer.lengths)
+    return jnp.arange(T)[:, None] < jnp.asarray(layer.lengths)[None]
 
 
 def saturated_share(
