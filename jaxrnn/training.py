@@ -22,11 +22,13 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 from jax.flatten_util import ravel_pytree
-from jax.sharding import AxisType, Mesh, PartitionSpec
+from jax.sharding import PartitionSpec
 from jaxtyping import Array
 
 from jaxrnn.array_checks import as_array, check_key, check_optimizer
 from jaxrnn.checks import check_function, check_whole
+from jaxrnn.devices import batch_mesh as batch_mesh
+from jaxrnn.devices import shared_batch_size
 from jaxrnn.diagnostics import not_measured, recurrent_diagnostics
 from jaxrnn.losses import BatchMean as BatchMean
 from jaxrnn.losses import Loss
@@ -34,9 +36,6 @@ from jaxrnn.losses import classification_loss as classification_loss
 from jaxrnn.losses import regression_loss as regression_loss
 from jaxrnn.losses import stream_loss as stream_loss
 from jaxrnn.paths import Predicate, named_leaves
-
-# Fewer sequences on a device are not worth an all-reduce. Measured on two CPU cores with N = 100.
-MIN_SEQUENCES_PER_DEVICE = 8
 
 
 class TrainState(struct.PyTreeNode):
@@ -209,8 +208,8 @@ def make_train_chunk(
     """K steps (state, batches) → (state, measurements), the batches and results with a leading K.
 
     Jit it with the state donated, as in ``jax.jit(chunk, donate_argnums=0)``; vmap it for seeds.
-    The same number of devices gives the same numbers, bit for
-    bit; another number differs by rounding.
+    The same number of devices gives the same numbers, bit for bit; another number
+    differs by rounding.
 
     Args:
       loss: as in ``make_train_step``.
@@ -219,9 +218,9 @@ def make_train_chunk(
         always among them.
       devices: how many of JAX's devices share each batch; they have to divide it, and every leaf
         of it has to be (K, B, ...). The loss has to be a mean over its batch then. None: of a
-        ``BatchMean`` as many as there are and as leave each of them ``MIN_SEQUENCES_PER_DEVICE``
-        sequences or more, or one where leaves have other shapes; of any other loss one, which gives
-        the right gradient whatever it computes. A state that was put on one device needs devices=1.
+        ``BatchMean`` as many as there are and as leave each of them 8 sequences or more, or one
+        where leaves have other shapes; of any other loss one, which gives the right gradient
+        whatever it computes. A state that was put on one device needs devices=1.
       where: which leaves are the recurrent kernels that are tracked, as in ``project_recurrent``.
 
     Raises:
@@ -263,7 +262,7 @@ def make_train_chunk(
         return jax.lax.scan(tracked_step, state, (jnp.arange(num_steps)[::-1], batches))
 
     def chunk(state: TrainState, batches: Any) -> tuple[TrainState, Measurements]:
-        size = _shared_batch_size(batches, devices)
+        size = shared_batch_size(batches, devices)
         mesh = batch_mesh(devices, size if devices or isinstance(loss, BatchMean) else 1)
         if mesh.size == 1:
             return run(None, state, batches)
@@ -277,46 +276,3 @@ def make_train_chunk(
         )(state, batches)
 
     return chunk
-
-
-def _shared_batch_size(batches: Any, devices: int | None) -> int:
-    """B of leaves (K, B, ...); 1 where a leaf has no such axis, and cannot be shared then."""
-    sizes = {jnp.shape(leaf)[1:2] for leaf in jax.tree.leaves(batches)}
-    if len(sizes) == 1 and () not in sizes:
-        (size,) = sizes.pop()
-        return size
-    if devices is not None and devices > 1:
-        shapes = ", ".join(str(jnp.shape(leaf)) for leaf in jax.tree.leaves(batches))
-        raise ValueError(f"devices share batches of shape (K, B, ...) with one B, got {shapes}")
-    return 1
-
-
-def batch_mesh(devices: int | None, batch_size: int) -> Mesh:
-    """The devices that share a batch when ``make_train_chunk`` is given ``devices``.
-
-    A state put on all of them first saves the chunk a second compilation, for its own output:
-
-        state = jax.device_put(state, NamedSharding(batch_mesh(None, B), PartitionSpec()))
-
-    Example:
-      >>> mesh = training.batch_mesh(devices=1, batch_size=32)
-      >>> mesh.axis_names, mesh.size
-      (('batch',), 1)
-    """
-    check_whole("batch_size", batch_size)
-    if devices is not None:
-        check_whole("devices", devices, least=0)
-    config: Any = jax.config
-    pinned = config.jax_default_device  # by the user, to one device or a platform's first
-    if isinstance(pinned, str):
-        pinned = jax.devices(pinned)[0]
-    available = 1 if pinned is not None else len(jax.devices())
-    if devices is None:
-        most = min(available, max(1, batch_size // MIN_SEQUENCES_PER_DEVICE))
-        devices = max(n for n in range(1, most + 1) if batch_size % n == 0)
-    if not 1 <= devices <= available:
-        raise ValueError(f"devices must be from 1 to the {available} that JAX sees, got {devices}")
-    if batch_size % devices:
-        raise ValueError(f"devices must divide the batch of {batch_size}, got {devices}")
-    chosen = jax.devices()[:devices] if pinned is None else [pinned]
-    return jax.make_mesh((devices,), ("batch",), (AxisType.Auto,), devices=chosen)

@@ -25,7 +25,7 @@ FORBIDDEN = {
 # Within the library imports point one way: a module may import those before it, never those after.
 ORDER = [
     "checks",
-    "array_checks decompositions",
+    "array_checks decompositions devices",
     "tasks cell_types activations sequences orthogonal initializers numpy_rnn",
     "wrappers",
     "paths cells text",
