@@ -144,13 +144,13 @@ def observed(wrap):
 
 
 class Padded(nn.Module):
-    """Sequences of lengths of their own."""
+    """Sequences of lengths of their own, all shorter than T."""
 
     model: SequenceModel
 
     @nn.compact
     def __call__(self, inputs):
-        return self.model(inputs, seq_lengths=LENGTHS)
+        return self.model(inputs, seq_lengths=jnp.minimum(LENGTHS, T - 1))
 
 
 def diagnosed(wrap):

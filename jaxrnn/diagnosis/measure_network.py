@@ -223,8 +223,9 @@ def _memory(layer: LayerObservation) -> Array:
         return jnp.where(at >= 0, jnp.take_along_axis(g, jnp.maximum(at, 0), axis=0), 0)
 
     moved = layer.replace(state_gradients=[to_the_end(g) for g in gradients])
-    # v has length 1 in every sequence.
-    return diagnostics.gradient_profile(moved) / jnp.sqrt((place >= 0).sum(1))
+    count = (place >= 0).sum(1)  # v has length 1 in every sequence
+    memory = diagnostics.gradient_profile(moved) / jnp.sqrt(jnp.maximum(count, 1))
+    return jnp.where(count > 0, memory, diagnostics.not_measured())
 
 
 def _real_leaves(tree: Any) -> list[Array]:
