@@ -17,17 +17,26 @@ def described(value: Any) -> str:
 
 def is_whole(value: Any) -> bool:
     """Whether a value is a whole number of 32 bits, in which JAX counts."""
+    return _is_integer(value) and abs(operator.index(value)) < 2**31
+
+
+def _is_integer(value: Any) -> bool:
     try:
         hash(value)  # an array of one number has none, which JAX needs of what decides about shapes
-        return not isinstance(value, bool) and abs(operator.index(value)) < 2**31
+        operator.index(value)
     except TypeError:
         return False
+    return not isinstance(value, bool)
 
 
-def check_whole(name: str, value: Any, least: int = 1) -> None:
-    """ValueError unless a value is a whole number, ``least`` or more."""
-    if not (is_whole(value) and value >= least):
-        raise ValueError(f"{name} must be a whole number, {least} or more, got {described(value)}")
+def check_whole(name: str, value: Any, least: int = 1, any_size: bool = False) -> None:
+    """ValueError unless a value is a whole number, ``least`` or more, and unless it may be of any
+    size, below 2³¹.
+    """
+    if not ((is_whole(value) or (any_size and _is_integer(value))) and value >= least):
+        limit = "" if any_size or not _is_integer(value) or value < 2**31 else " and below 2**31"
+        words = f"a whole number, {least} or more{limit}"
+        raise ValueError(f"{name} must be {words}, got {described(value)}")
 
 
 def check_real(

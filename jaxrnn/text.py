@@ -188,9 +188,10 @@ class CharacterTask:
 
     def batches(self, start: int, count: int) -> StreamBatch:
         """``count`` batches from the streams' character ``start`` on, (count, B, T) each."""
-        for name, value in (("start", start), ("count", count)):
-            check_whole(name, value, least=0)
+        check_whole("start", start, least=0, any_size=True)
+        check_whole("count", count, least=0)
         n, T, B = len(self._ring), self.seq_len, self.streams
+        start = int(start) % (n * T * FRESH_EVERY)  # after which all is as it was before
         starts = np.arange(B) * (n // B)
         places = starts[:, None] + np.arange(start, start + count * T + 1)
         tokens = self._ring[places % n]

@@ -7,7 +7,14 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from jaxrnn.text import CharacterTask, Text, frequencies, frequency_distance, share_of_known_words
+from jaxrnn.text import (
+    FRESH_EVERY,
+    CharacterTask,
+    Text,
+    frequencies,
+    frequency_distance,
+    share_of_known_words,
+)
 
 
 @pytest.fixture
@@ -176,3 +183,13 @@ def test_twenty_thousand_kinds_of_characters(rng):
     assert many.bigram_entropy() == pytest.approx(np.mean(expected), rel=1e-12)
     distance = frequency_distance(train, tested, V, order=2)
     assert 0 < distance <= 1
+
+
+def test_streams_go_on_for_as_long_as_they_are_read():
+    """Their ring is small, and the places on it are counted from the start of the run."""
+    task = CharacterTask(Text("abcdefg" * 20), seq_len=5, streams=2)
+    all_turns = len(task.text.split("train")) * 5 * FRESH_EVERY
+    for ages in (1, 10**12, 10**400):
+        later = task.batches(3 + ages * all_turns, 2)
+        for one, other in zip(task.batches(3, 2), later, strict=True):
+            np.testing.assert_array_equal(one, other)
