@@ -126,6 +126,16 @@ class AddingTaskConfig(options.TrainingOptions):
         for name in sorted(of_no_effect & options.changed_fields(self, AddingTaskConfig())):
             raise ValueError(f"{flags[0]} decides about {option(name)} itself")
 
+    @property
+    def without_effect(self) -> dict[str, str]:
+        """The fields that change nothing under the others → what would give them an effect."""
+        needed: dict[str, str] = {}
+        if "qr" not in self.trained_methods:
+            needed["project_every"] = "--methods qr"
+        if "irnn" not in self.trained_methods:
+            needed |= dict.fromkeys(("identity_scale", "input_std"), "--methods irnn")
+        return needed
+
     def _numbers_in_memory(self) -> int:
         """The data of all seeds, one batch's states, W_hh and what Adam keeps of it."""
         T = max(settings.get("seq_len", self.seq_len) for settings in self.sweep_settings)

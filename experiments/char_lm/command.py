@@ -80,6 +80,7 @@ def generate(config: CharLMConfig) -> None:
         if experiment != "char_lm":
             raise ValueError(f"{config.load} is of {experiment}, not of char_lm")
         trained = CharLMConfig.from_json(saved)
+        config.check_trained_as(trained)
         source = trained.corpus(job["settings"])
         trained.check_text(job["settings"])
         first = first_prompt(source.text, config.prompt)

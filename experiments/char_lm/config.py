@@ -75,7 +75,7 @@ class CharLMConfig(options.TrainingOptions):
     epochs: options.Count = 20
     """Epochs, each ended by a validation."""
     train_characters: options.Count = 1_000_000
-    """Characters that an epoch reads, rounded down to whole batches."""
+    """Characters that an epoch reads, rounded down to whole batches, but at least one."""
     lr: options.Rate = 3e-3
     """Adam's learning rate."""
     clip_norm: options.RateOrZero = 1.0
@@ -126,6 +126,21 @@ class CharLMConfig(options.TrainingOptions):
                 )
         if self.load and not self.sample:
             raise ValueError("--load needs --sample, the number of characters to generate")
+        if self.load and (self.out or self.session != options.DEFAULT_SESSION):
+            raise ValueError("--load writes nothing: neither --out nor checkpoints go with it")
+
+    @property
+    def without_effect(self) -> dict[str, str]:
+        """The fields that change nothing under the others → what would give them an effect."""
+        return {} if "qr" in self.methods else {"project_every": "--methods qr"}
+
+    def check_trained_as(self, trained: "CharLMConfig") -> None:
+        """ValueError where --load is given options that the network was not trained with."""
+        generating = {"load", "sample", "prompt", "temperature", "seed", "text_hash"}
+        asked = options.changed_fields(self, CharLMConfig())
+        for name in sorted(asked & options.changed_fields(self, trained) - generating):
+            given, was = getattr(self, name), getattr(trained, name)
+            raise ValueError(f"{self.load} was trained with {option(name)} {was}, not {given}")
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> "CharLMConfig":

@@ -107,6 +107,20 @@ class CopyTaskConfig(options.TrainingOptions):
         sizes = ("train_samples", "val_samples", "batch_size", length, "hidden", "seeds")
         options.check_memory(self, self._numbers_in_memory(), *sizes)
 
+    @property
+    def without_effect(self) -> dict[str, str]:
+        """The fields that change nothing under the others → what would give them an effect."""
+        needed: dict[str, str] = {}
+        if "qr" not in self.methods:
+            needed |= dict.fromkeys(("retraction", "project_every"), "--methods qr")
+        elif self.project_every == 0:
+            needed["retraction"] = "--project-every of 1 or more"
+        if set(self.methods) == {"vanilla"}:
+            needed["recurrent_init"] = "--methods orthogonal_init or qr"
+        if self.delay is not None:
+            needed["seq_len"] = "the task that has no --delay"
+        return needed
+
     def _check_numpy(self) -> None:
         """ValueError where more is asked for than the network in NumPy has."""
         allowed = {

@@ -11,7 +11,7 @@ from rich.table import Table
 from experiments.doctor.config import DoctorConfig
 from experiments.doctor.examine import Examined, examine_checkpoint, examine_results
 from experiments.harness.command import cli
-from experiments.harness.records.results import NotWritten, plain, write_atomically
+from experiments.harness.records.results import NotWritten, check_writable, plain, write_atomically
 from experiments.harness.running import report
 from experiments.harness.saving.session import saved_job
 from jaxrnn.diagnosis import how
@@ -79,6 +79,11 @@ def execute(config: DoctorConfig) -> None:
     if config.json and config.results and config.json.resolve() == config.results.resolve():
         cli.fail(f"--json {config.json} would overwrite --results {config.results}")
     try:
+        if config.json is not None:
+            check_writable(config.json)
+    except NotWritten as error:
+        cli.fail(f"--json: {error}")
+    try:
         if config.results is not None:
             examined = examine_results(config.results)
         else:
@@ -89,12 +94,10 @@ def execute(config: DoctorConfig) -> None:
     except ValueError as error:
         # As the user calls them.
         option = "--results" if config.results is not None else "--checkpoint"
-        cli.fail(f"{option}: {str(error).replace('--checkpoint-dir ', '')}")
+        message = str(error).replace("--checkpoint-dir ", "").replace(" to resume", "")
+        cli.fail(f"{option}: {message}")
     print_findings(examined)
     if config.json is not None:
         text = json.dumps(as_json(examined), indent=1, allow_nan=False)
-        try:
-            write_atomically(config.json, lambda path: path.write_text(text + "\n"))
-        except NotWritten as error:
-            cli.fail(f"--json: {error}")
+        write_atomically(config.json, lambda path: path.write_text(text + "\n"))
         report.print_written(config.json.parent, [config.json.name])

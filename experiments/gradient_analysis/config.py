@@ -64,7 +64,7 @@ class GradientAnalysisConfig(options.TrainingOptions):
     dataset: Annotated[str, options.one_of(DATASETS)] = "shakespeare"
     """Text; see experiments.char_lm."""
     quick: bool = False
-    """A minute instead of ten: fewer lengths, steps and settings."""
+    """A minute instead of seven: fewer lengths, steps and settings."""
     seq_len: options.Count = 35
     """T, characters that a gradient reaches back, where it is not what is varied."""
     hidden: options.Count = 100
@@ -75,7 +75,8 @@ class GradientAnalysisConfig(options.TrainingOptions):
     seed: options.Seed = 0
     seeds: options.FewSeeds = 3
     out: Path | None = None
-    """Folder to write to; default: figures/gradient_analysis."""
+    """Folder to write to; default: figures/gradient_analysis, or a folder in it for other
+    settings."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -86,7 +87,7 @@ class GradientAnalysisConfig(options.TrainingOptions):
     @property
     def folder(self) -> Path:
         """Where below figures/ these settings are written, on any number of devices."""
-        return self.folder_of(apart_from=["devices"])
+        return self.folder_of("quick" if self.quick else None, apart_from=["devices", "quick"])
 
     @property
     def size(self) -> Size:

@@ -31,7 +31,7 @@ class GradientSpikesConfig(options.TrainingOptions):
     seed: options.Seed = 0
     seeds: options.FewSeeds = 3
     out: Path | None = None
-    """Folder to write to; default: figures/gradient_spikes."""
+    """Folder to write to; default: figures/gradient_spikes, or a folder in it for others."""
     session: options.Session = options.DEFAULT_SESSION
 
     def __post_init__(self) -> None:

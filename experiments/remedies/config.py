@@ -15,12 +15,12 @@ class RemediesConfig(options.TrainingOptions):
     symptoms: tuple[Symptom, ...] = get_args(Symptom)
     """Whose cases to treat."""
     quick: bool = False
-    """A quarter of an hour: two seeds, and a few remedies of each kind."""
+    """Nine minutes: two seeds, and a few remedies of each kind."""
     seed: options.Seed = 0
     seeds: Annotated[int, options.Between(1, 10)] = 5
     """Number of seeds, counted from the first; two if quick."""
     out: Path | None = None
-    """Folder to write to; default: figures/remedies."""
+    """Folder to write to; default: figures/remedies, or a folder in it for other settings."""
     session: options.Session = options.DEFAULT_SESSION
 
     def __post_init__(self) -> None:

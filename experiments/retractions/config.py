@@ -31,7 +31,7 @@ class RetractionsConfig(options.TrainingOptions):
     seed: options.Seed = 0
     seeds: options.Seeds = 5
     out: Path | None = None
-    """Folder to write to; default: figures/retractions."""
+    """Folder to write to; default: figures/retractions, or a folder in it for other settings."""
     session: options.Session = options.DEFAULT_SESSION
 
     def __post_init__(self) -> None:

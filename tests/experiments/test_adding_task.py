@@ -136,6 +136,15 @@ def test_jobs():
         ("--seq-len 100000000", "together need"),
         ("--checkpoint-every 0", "--checkpoint-every must be 1 or more"),
         ("--resume", "--resume needs --checkpoint-dir"),
+        ("--methods irnn --project-every 3", "--project-every 3 changes nothing without --methods"),
+        (
+            "--methods relu qr --identity-scale 2",
+            "--identity-scale 2.0 changes nothing without",
+        ),
+        (
+            "--methods relu --input-std 0.1",
+            "--input-std 0.1 changes nothing without --methods irnn",
+        ),
         ("--optimizer rmsprop", "rmsprop"),
         ("--on-divergence never", "never"),
     ],

@@ -3,6 +3,7 @@
 import math
 import os
 import signal
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -112,6 +113,11 @@ def test_recipes(text_file):
         ({"compare": "sizes"}, "--compare sizes decides about --hidden itself, got 8"),
         ({"dataset": "code"}, "--text-file .* and --dataset code: only one of them"),
         ({"load": "x"}, "--load needs --sample"),
+        ({"load": "x", "sample": 5, "out": "y"}, "--load writes nothing"),
+        (
+            {"load": "x", "sample": 5, "session": SessionOptions(log_dir=Path("z"))},
+            "--load writes nothing",
+        ),
         ({"batch_size": 5, "devices": 2}, "--devices must be auto or a divisor"),
     ],
 )
@@ -240,6 +246,9 @@ def test_text_from_a_checkpoint(text_file, tmp_path, capsys, backend):
     assert "seed 1" in first
     execute(small(text_file, **changes, **request))
     assert capsys.readouterr().out == first
+    with pytest.raises(SystemExit):
+        execute(small(text_file, **changes, **request, hidden=9))
+    assert f"was trained with --hidden {SMALL['hidden']}, not 9" in capsys.readouterr().err
     text_file.write_text("another text altogether\n" * 100)
     corpus.cache_clear()
     with pytest.raises(SystemExit):

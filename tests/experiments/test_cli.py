@@ -103,6 +103,12 @@ def sixteen_gib(monkeypatch):
         ),
         ("--preset copy_memory --lr nan", "--lr", "got nan", "above 0"),
         ("--out=", "--out", "empty name", "a folder"),
+        ("--methods vanilla --retraction polar", "--retraction", "polar", "--methods qr"),
+        ("--methods vanilla --project-every 5", "--project-every", "5", "--methods qr"),
+        ("--project-every 0 --retraction polar", "--retraction", "polar", "--project-every of 1"),
+        ("--methods vanilla --recurrent-init henaff", "--recurrent-init", "henaff", "or qr"),
+        ("--delay 50 --seq-len 20", "--seq-len", "20", "no --delay"),
+        ("--preset copy_memory --seq-len 20", "--seq-len", "20", "no --delay"),
     ],
 )
 def test_refused_with_option_value_and_what_is_allowed(capsys, line, named, given, allowed):
@@ -116,6 +122,10 @@ def test_an_empty_folder_name_is_refused(capsys):
         cli.parse(CopyTaskConfig, PRESETS, ["--out", ""])
     assert caught.value.code == 2
     assert "--out" in capsys.readouterr().err
+
+
+def test_what_a_preset_sets_may_be_without_effect():
+    assert parse("--preset copy_memory --methods vanilla").recurrent_init == "henaff"
 
 
 @pytest.mark.parametrize("option", ["clip_norm", "project_every"])
@@ -322,6 +332,8 @@ def test_ctrl_c_waits_for_the_files():
         (RetractionsConfig(seeds=2), "retractions/custom"),
         (GradientSpikesConfig(devices=1), "gradient_spikes/custom"),
         (GradientAnalysisConfig(devices=1), "gradient_analysis"),
+        (GradientAnalysisConfig(quick=True), "gradient_analysis/quick"),
+        (GradientAnalysisConfig(quick=True, hidden=9), "gradient_analysis/quick/custom"),
         (RemediesConfig(quick=True, out=Path("x")), "remedies/quick"),
         (RemediesConfig(quick=True, seeds=2), "remedies/custom"),
         (DoctorCalibrationConfig(train=True, sets=("held_out",)), "doctor/custom"),

@@ -99,7 +99,9 @@ def test_a_checkpoint_that_is_not_there(tmp_path, capsys):
     with pytest.raises(SystemExit) as stop:
         execute(DoctorConfig(checkpoint=tmp_path / "none"))
     assert stop.value.code == 2
-    assert capsys.readouterr().err.startswith("error: --checkpoint")
+    message = capsys.readouterr().err
+    assert message.startswith("error: --checkpoint")
+    assert "resume" not in message
 
 
 @pytest.mark.slow
@@ -192,6 +194,16 @@ def test_help_is_there(capsys):
         cli.run(DoctorConfig, execute, arguments=["--help"])
     assert stop.value.code == 0
     assert "--checkpoint" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["no/folder.json", "."])
+def test_a_place_to_write_to_is_tried_before_the_work(tmp_path, capsys, monkeypatch, name):
+    monkeypatch.setattr("experiments.doctor.command.examine_results", pytest.fail)
+    with pytest.raises(SystemExit) as stop:
+        execute(DoctorConfig(results=ROOT / "figures/copy_task/results.json", json=tmp_path / name))
+    assert stop.value.code == 2
+    assert capsys.readouterr().err.startswith(f"error: --json: {tmp_path / name}")
+    assert not list(tmp_path.iterdir())
 
 
 def test_results_are_not_overwritten_by_what_is_said_of_them(tmp_path, capsys):

@@ -201,6 +201,7 @@ def test_a_job_is_known_by_all_that_it_is(tmp_path, fake):
     [
         ({"checkpoint_every": 0}, "--checkpoint-every must be 1 or more, got 0"),
         ({"checkpoint_dir": None, "resume": True}, "--resume needs --checkpoint-dir"),
+        ({"checkpoint_dir": None, "checkpoint_every": 7}, "--checkpoint-every 7 needs --check"),
     ],
 )
 def test_options_that_cannot_be(tmp_path, changes, message):

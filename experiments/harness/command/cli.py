@@ -82,9 +82,13 @@ def parse(
             fail(str(error))
     prog = f"python -m {config_class.__module__.removesuffix('.config')}"
     try:
-        return tyro.cli(config_class, args=list(arguments), default=default, prog=prog)
+        config = tyro.cli(config_class, args=list(arguments), default=default, prog=prog)
     except ValueError as error:  # of a part of the configuration; its own are shown by tyro
         fail(str(error))
+    for name, need in getattr(config, "without_effect", {}).items():
+        if (given := getattr(config, name)) != getattr(default, name):
+            fail(f"{option(name)} {given} changes nothing without {need}")
+    return config
 
 
 def require_backends(backends: Sequence[str], devices: int | Literal["auto"] = "auto") -> None:

@@ -105,6 +105,11 @@ class Options:
         """Where below figures/ these settings are written: only the defaults go to its own."""
         return self.folder_of()
 
+    @property
+    def without_effect(self) -> dict[str, str]:
+        """The fields that change nothing under the others → what would give them an effect."""
+        return {}
+
     def folder_of(
         self,
         *parts: str | None,

@@ -203,9 +203,8 @@ def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
     Raises:
       NotWritten: a full disk, a folder that is gone or may no longer be written to.
     """
+    _check_regular(path)
     temporary = path.with_name(f".{path.stem}-{os.getpid()}{path.suffix}")
-    if path.exists() and not path.is_file():  # such as /dev/full, which a file would replace
-        raise NotWritten(f"{path} could not be written: not a regular file")
     try:
         write(temporary)
         temporary.replace(path)
@@ -213,6 +212,21 @@ def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
         raise NotWritten(f"{path} could not be written: {error.strerror or error}") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_writable(path: Path) -> None:
+    """NotWritten unless ``write_atomically`` could write there."""
+    _check_regular(path)
+    try:
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise NotWritten(f"{path} could not be written: {error.strerror or error}") from error
+
+
+def _check_regular(path: Path) -> None:
+    if path.exists() and not path.is_file():  # such as /dev/full, which a file would replace
+        raise NotWritten(f"{path} could not be written: not a regular file")
 
 
 def _group(run: Run) -> str:

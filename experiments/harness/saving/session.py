@@ -48,6 +48,8 @@ class SessionOptions:
             raise ValueError(f"--checkpoint-every must be 1 or more, got {self.checkpoint_every}")
         if self.resume and self.checkpoint_dir is None:
             raise ValueError("--resume needs --checkpoint-dir, the folder to resume from")
+        if self.checkpoint_every != SessionOptions.checkpoint_every and self.checkpoint_dir is None:
+            raise ValueError(f"--checkpoint-every {self.checkpoint_every} needs --checkpoint-dir")
 
 
 def option(name: str) -> str:
