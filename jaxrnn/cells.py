@@ -57,6 +57,7 @@ class VanillaCell(nn.RNNCellBase):
     def __post_init__(self) -> None:
         check_whole("features", self.features)
         check_dtype("dtype", self.dtype)
+        check_dtype("param_dtype", self.param_dtype)
         super().__post_init__()
 
     @nn.compact

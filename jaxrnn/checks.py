@@ -77,6 +77,13 @@ def check_function(name: str, value: Any) -> None:
         raise ValueError(f"{name} must be a function, got {type(value).__name__}")
 
 
+def check_generator(name: str, value: Any) -> None:
+    """ValueError unless a value is one of NumPy's random generators."""
+    if not isinstance(value, np.random.Generator):
+        words = "a generator, such as numpy.random.default_rng(0)"
+        raise ValueError(f"{name} must be {words}, got {described(value)}")
+
+
 def check_one_of(name: str, value: Any, allowed: Iterable[str]) -> None:
     """ValueError unless a value is one of some names."""
     if not isinstance(value, str) or value not in allowed:

@@ -17,6 +17,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 from flax.core.meta import unbox
+from flax.traverse_util import unflatten_dict
 
 from jaxrnn.cell_types import CELL_TYPES
 from jaxrnn.checks import as_numpy
@@ -91,7 +92,8 @@ def from_weights(weights: Mapping[str, Any]) -> dict[str, Any]:
     They may also be PyTorch's tensors or Parameters.
 
     Raises:
-      ValueError: an array is missing or unknown, or is none of real numbers.
+      ValueError: an array is missing or unknown, is none of real numbers, or has sizes that do not
+        fit the others'.
 
     Example:
       >>> weights = numpy_rnn.initial_weights(np.random.default_rng(0), 3, 4, 6)
@@ -101,19 +103,39 @@ def from_weights(weights: Mapping[str, Any]) -> dict[str, Any]:
       >>> np.allclose(outputs, numpy_rnn.forward(weights, np.asarray(inputs))[0], atol=1e-6)
       True
     """
+    if not isinstance(weights, Mapping) or not all(isinstance(name, str) for name in weights):
+        raise ValueError(f"weights must be arrays by their names, got {weights!r:.60}")
     places = _places(_num_layers(weights, r"(\d+)/"), lambda name, path: name in weights)
     missing = {name for name in places.keys() - weights.keys() if not _is_optional(name)}
     unknown = weights.keys() - places.keys()
     if missing or unknown:
         raise ValueError(f"missing arrays {sorted(missing)}, unknown arrays {sorted(unknown)}")
-    params: dict[str, Any] = {}
-    for name, array in weights.items():
-        *parents, last = places[name].split("/")
-        node = params
-        for key in parents:
-            node = node.setdefault(key, {})
-        node[last] = jnp.asarray(_turned(places[name], _array(name, places[name], array)))
-    return params
+    arrays = {name: _array(name, places[name], array) for name, array in weights.items()}
+    _check_sizes(arrays)
+    leaves = {places[name]: jnp.asarray(_turned(places[name], a)) for name, a in arrays.items()}
+    return unflatten_dict(leaves, sep="/")
+
+
+def _check_sizes(arrays: Weights) -> None:
+    """ValueError unless each layer's arrays have one N, the readout one C, and all the same seeds.
+
+    How many inputs a layer has is not known: a SkipCell's has N more.
+    """
+    layers = {name.rpartition("/")[0] for name in arrays if "/" in name}
+    axes: dict[str, tuple[str, ...]] = {
+        "W_hy": ("C", f"N{max(layers, key=int, default='')}"),
+        "b_y": ("C",),
+    }
+    sizes: dict[str, Any] = {}
+    for name, array in arrays.items():
+        layer, _, letters = name.rpartition("/")
+        N, D = f"N{layer}", f"D{layer}"
+        of_this = axes.get(name, {"W_x": (N, D), "W_h": (N, N)}.get(letters[:3], (N,)))
+        seeds, shape = array.shape[: -len(of_this)], array.shape[-len(of_this) :]
+        for axis, size in zip(("seeds", *of_this), (seeds, *shape), strict=True):
+            if sizes.setdefault(axis, size) != size:
+                shapes = ", ".join(f"{each} {array.shape}" for each, array in arrays.items())
+                raise ValueError(f"{name} does not fit the other arrays: {shapes}")
 
 
 def _array(name: str, path: str, array: Any) -> np.ndarray:

@@ -43,6 +43,14 @@ def batch_mesh(devices: int | None, batch_size: int) -> Mesh:
     return jax.make_mesh((devices,), ("batch",), (AxisType.Auto,), devices=chosen)
 
 
+def check_steps(batches: Any) -> None:
+    """ValueError unless all leaves have the same K steps along their first axis, one or more."""
+    counts = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(batches)}
+    if len(counts) != 1 or not all(count and count[0] for count in counts):
+        shapes = ", ".join(str(jnp.shape(leaf)) for leaf in jax.tree.leaves(batches)) or "no arrays"
+        raise ValueError(f"batches must be arrays (K, ...) of K ≥ 1 steps, got {shapes}")
+
+
 def shared_batch_size(batches: Any, devices: int | None) -> int:
     """B of leaves (K, B, ...); 1 where a leaf has no such axis, and cannot be shared then."""
     sizes = {jnp.shape(leaf)[1:2] for leaf in jax.tree.leaves(batches)}

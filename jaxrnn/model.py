@@ -7,8 +7,19 @@ from flax import linen as nn
 from jax.nn.initializers import Initializer
 from jaxtyping import Array, Float, Int
 
-from jaxrnn.checks import check_flag, check_whole
+from jaxrnn.array_checks import check_dtype
+from jaxrnn.checks import check_flag, check_function, check_whole, described
 from jaxrnn.recurrent_layer import RecurrentLayer
+
+
+def check_readout(model: Any) -> None:
+    """ValueError where the attributes for the readout cannot be."""
+    check_whole("num_outputs", model.num_outputs)
+    check_flag("last_only", model.last_only)
+    check_function("kernel_init", model.kernel_init)
+    check_function("bias_init", model.bias_init)
+    check_dtype("dtype", model.dtype)
+    check_dtype("param_dtype", model.param_dtype)
 
 
 def make_readout(model: Any) -> nn.Dense:
@@ -42,8 +53,8 @@ class SequenceModel(nn.Module):
       dtype, param_dtype: of the readout's computation and of its parameters.
 
     Raises:
-      ValueError: an unknown recurrence, or the fused one (or ``recompute``, which is part of it)
-        asked for a cell that it cannot run.
+      ValueError: a cell that is none; an unknown recurrence, or the fused one (or ``recompute``,
+        which is part of it) asked for a cell that it cannot run.
 
     Example:
       >>> model = SequenceModel(VanillaCell(4), num_outputs=6)
@@ -65,8 +76,11 @@ class SequenceModel(nn.Module):
     param_dtype: Any = jnp.float32
 
     def __post_init__(self) -> None:
-        check_whole("num_outputs", self.num_outputs)
-        check_flag("last_only", self.last_only)
+        if not isinstance(self.cell, nn.RNNCellBase):
+            raise ValueError(
+                f"cell must be an RNNCellBase, such as GRUCell(5), got {described(self.cell)}"
+            )
+        check_readout(self)
         check_flag("recompute", self.recompute)
         super().__post_init__()
 
@@ -90,6 +104,7 @@ class SequenceModel(nn.Module):
             the state stays h_L: so does the carry, and so do the outputs.
           reverse: run from the last valid step to the first; outputs stay in the inputs' order.
         """
+        check_flag("return_carry", return_carry)
         readout = make_readout(self)
         layer = RecurrentLayer(self.cell, self.last_only, self.recurrence, self.recompute)
         carry, outputs = layer(

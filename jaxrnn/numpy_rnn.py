@@ -15,6 +15,7 @@ import numpy as np
 
 from jaxrnn.checks import (
     as_tokens,
+    check_generator,
     check_not_negative,
     check_one_of,
     check_shapes,
@@ -65,13 +66,10 @@ def initial_weights(
       >>> {name: array.shape for name, array in weights.items()}
       {'W_xh': (4, 3), 'W_hh': (4, 4), 'b_h': (4,), 'W_hy': (6, 4), 'b_y': (6,)}
     """
-    for name, size in (
-        ("num_inputs", num_inputs),
-        ("num_units", num_units),
-        ("num_outputs", num_outputs),
-    ):
-        check_whole(name, size)
     D, N, C = num_inputs, num_units, num_outputs
+    check_generator("rng", rng)
+    for name, size in {"num_inputs": D, "num_units": N, "num_outputs": C}.items():
+        check_whole(name, size)
     shapes = {"W_xh": (N, D), "W_hh": (N, N), "b_h": (N,), "W_hy": (C, N), "b_y": (C,)}
     bound = 1 / np.sqrt(N)
     return {name: rng.uniform(-bound, bound, shape) for name, shape in shapes.items()}
@@ -295,6 +293,7 @@ def sample(
     read = as_tokens("prompt", prompt, num_tokens)
     if not len(read):
         raise ValueError("a prompt needs at least one token")
+    check_generator("rng", rng)
     check_whole("length", length, least=0)
     check_not_negative("temperature", temperature)
     tokens: list[int] = []

@@ -9,8 +9,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxrnn.cell_types import CELL_TYPES
+from jaxrnn.checks import described
 
 Predicate = Callable[[str, Any], bool]
 
@@ -52,6 +54,13 @@ def as_predicate(where: Predicate | str | None) -> Predicate:
     return lambda path, leaf: pattern.search(path) is not None
 
 
+def _as_bool(chosen: Any) -> bool:
+    """What a predicate gives, True or False or another's truth value, such as that of a match."""
+    if np.shape(chosen) != ():
+        raise ValueError(f"where must give True or False, got {described(chosen)}")
+    return bool(chosen)
+
+
 def selected_matrices(params: Any, where: Predicate | str | None, caller: str) -> list[int]:
     """Places among ``jax.tree.leaves`` of what ``where`` selects.
 
@@ -59,14 +68,14 @@ def selected_matrices(params: Any, where: Predicate | str | None, caller: str) -
       ValueError: nothing is selected, or a leaf that is not a square floating-point matrix.
     """
     selects, leaves = as_predicate(where), named_leaves(params)
-    chosen = [i for i, (path, leaf) in enumerate(leaves) if selects(path, leaf)]
+    chosen = [i for i, (path, leaf) in enumerate(leaves) if _as_bool(selects(path, leaf))]
     if not chosen:
         listing = ", ".join(f"{path} {jnp.shape(leaf)}" for path, leaf in leaves)
-        raise ValueError(f"{caller}: where= selects none of the leaves: {listing}")
+        raise ValueError(f"{caller}: where= selects none of the leaves: {listing or 'no leaves'}")
     for path, leaf in (leaves[i] for i in chosen):
-        shape, dtype = jnp.shape(leaf), jnp.result_type(leaf)
+        shape = jnp.shape(leaf)
         if len(shape) < 2 or shape[-1] != shape[-2]:
             raise ValueError(f"{caller} needs square matrices: {path} has shape {shape}")
-        if not jnp.issubdtype(dtype, jnp.floating):
-            raise ValueError(f"{caller} needs floating point: {path} is {dtype}")
+        if not jnp.issubdtype(leaf.dtype, jnp.floating):
+            raise ValueError(f"{caller} needs floating point: {path} is {leaf.dtype}")
     return chosen

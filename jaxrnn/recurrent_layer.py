@@ -20,7 +20,7 @@ from jaxtyping import Array, Float, Int
 from jaxrnn import bptt
 from jaxrnn.array_checks import as_float_array, as_real_array
 from jaxrnn.cells import VanillaCell
-from jaxrnn.checks import described
+from jaxrnn.checks import check_flag, described
 from jaxrnn.sequences import Steps, from_valid, select, steps_of
 from jaxrnn.wrappers import innermost, is_state, state_of
 
@@ -82,6 +82,7 @@ class RecurrentLayer(nn.Module):
         self, inputs: Array, initial_carry: Any, seq_lengths: Any, reverse: bool
     ) -> tuple[Steps, Any]:
         """The steps to run and the carry before the first; ValueError where one does not fit."""
+        check_flag("reverse", reverse)
         inputs = as_real_array("inputs", inputs)
         time_axis = inputs.ndim - self.cell.num_feature_axes - 1
         if time_axis < 0 or inputs.shape[-1] == 0:

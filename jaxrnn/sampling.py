@@ -31,7 +31,8 @@ def sample(
       temperature: below 1 the likely tokens are favoured; at 0 the likeliest is taken.
 
     Raises:
-      ValueError: a model that reads out the last step alone, an empty prompt, tokens that there are
+      ValueError: a model that reads out the last step alone, variables that are not those of such a
+        model, an empty prompt, tokens that there are
         not, a length or temperature below 0, a temperature that is not finite. Values are checked
         outside of jit alone.
 
@@ -59,7 +60,12 @@ def sample(
 
 
 def _num_tokens(variables: Any) -> int:
-    return variables["params"]["readout"]["bias"].shape[-1]
+    try:
+        return variables["params"]["readout"]["bias"].shape[-1]
+    except (KeyError, TypeError, AttributeError, IndexError):
+        raise ValueError(
+            "variables must hold params/readout/bias, as a model's init gives"
+        ) from None
 
 
 @partial(jax.jit, static_argnames=("model", "length"))

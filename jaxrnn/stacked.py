@@ -15,8 +15,8 @@ from flax import linen as nn
 from jax.nn.initializers import Initializer
 from jaxtyping import Array, Float, Int
 
-from jaxrnn.checks import check_flag, check_real, check_whole, described
-from jaxrnn.model import make_readout
+from jaxrnn.checks import check_flag, check_real, described
+from jaxrnn.model import check_readout, make_readout
 from jaxrnn.recurrent_layer import RecurrentLayer
 
 
@@ -61,8 +61,7 @@ class StackedModel(nn.Module):
 
     def __post_init__(self) -> None:
         _check_cells(self.cells)
-        check_whole("num_outputs", self.num_outputs)
-        check_flag("last_only", self.last_only)
+        check_readout(self)
         object.__setattr__(self, "cells", tuple(self.cells))  # a list has no hash, as jit needs
         check_real("dropout_rate", self.dropout_rate, "in [0, 1)", lambda rate: 0 <= rate < 1)
         super().__post_init__()
@@ -85,6 +84,8 @@ class StackedModel(nn.Module):
           seq_lengths: valid steps of each sequence, 0 to T, as for ``SequenceModel``.
           train: whether to drop; needs the key ``rngs={"dropout": ...}`` where p is above 0.
         """
+        check_flag("return_carry", return_carry)
+        check_flag("train", train)
         readout = make_readout(self)
         carries = (None,) * len(self.cells) if initial_carry is None else initial_carry
         if not isinstance(carries, list | tuple) or len(carries) != len(self.cells):

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar, runtime_checkab
 
 import numpy as np
 
-from jaxrnn.checks import check_sizes, check_whole, described
+from jaxrnn.checks import check_generator, check_sizes, check_whole, described
 
 NUM_SYMBOLS = 8
 BLANK = 8
@@ -107,6 +107,7 @@ class CopyTask:
 
     def sample(self, rng: np.random.Generator, *shape: int) -> Batch:
         """Tokens and classes, int32, (*shape, 2L+1) each."""
+        check_generator("rng", rng)
         check_sizes("shape", shape)
         L = self.seq_len
         symbols = rng.integers(0, NUM_SYMBOLS, (*shape, L), dtype=np.int32)
@@ -150,6 +151,7 @@ class CopyMemoryTask:
 
     def sample(self, rng: np.random.Generator, *shape: int) -> Batch:
         """Tokens and classes, int32, (*shape, delay+20) each."""
+        check_generator("rng", rng)
         check_sizes("shape", shape)
         symbols = rng.integers(0, NUM_SYMBOLS, (*shape, 10), dtype=np.int32)
         inputs = np.full((*shape, self.delay + 20), BLANK, np.int32)
@@ -194,6 +196,7 @@ class AddingTask:
 
     def sample(self, rng: np.random.Generator, *shape: int) -> Batch:
         """Inputs (*shape, T, 2) and targets (*shape,), both float32."""
+        check_generator("rng", rng)
         check_sizes("shape", shape)
         T = self.seq_len
         numbers = rng.random((*shape, T), dtype=np.float32)
@@ -255,7 +258,7 @@ def growing_length(first: int, last: int, epoch: int, epochs: int) -> int:
       epochs: how many there are.
 
     Raises:
-      ValueError: ``first`` is not from 1 to ``last``.
+      ValueError: ``first`` is not from 1 to ``last``, or ``epoch`` not from 1 to ``epochs``.
 
     Example:
       >>> [tasks.growing_length(10, last=80, epoch=epoch, epochs=8) for epoch in range(1, 9)]
@@ -265,6 +268,8 @@ def growing_length(first: int, last: int, epoch: int, epochs: int) -> int:
     check_whole("first", first)
     check_whole("epochs", epochs)
     check_whole("epoch", epoch)
+    if epoch > epochs:
+        raise ValueError(f"epoch must be from 1 to the {epochs} of epochs, got {epoch}")
     if first > last:
         raise ValueError(f"the first length must be from 1 to the last, {last}, got {first}")
     doublings = ((last - 1) // first).bit_length()  # the least n with first · 2ⁿ ≥ last

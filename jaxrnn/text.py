@@ -12,7 +12,14 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from jaxrnn.checks import as_tokens, check_sizes, check_string, check_whole, described
+from jaxrnn.checks import (
+    as_tokens,
+    check_generator,
+    check_sizes,
+    check_string,
+    check_whole,
+    described,
+)
 from jaxrnn.tasks import Batch
 
 SPLITS = {"train": (0.0, 0.9), "validation": (0.9, 0.95), "test": (0.95, 1.0)}
@@ -205,6 +212,7 @@ class CharacterTask:
     def sample(self, rng: np.random.Generator, *shape: int) -> Batch:
         """Windows from anywhere in the training split, (*shape, T)."""
         check_sizes("shape", shape)
+        check_generator("rng", rng)
         starts = rng.integers(0, len(self._ring) - self.seq_len, (*shape, 1))
         tokens = self._ring[starts + np.arange(self.seq_len + 1)]
         return Batch(tokens[..., :-1], tokens[..., 1:])

@@ -26,9 +26,9 @@ from jax.sharding import PartitionSpec
 from jaxtyping import Array
 
 from jaxrnn.array_checks import as_array, check_key, check_optimizer
-from jaxrnn.checks import check_function, check_whole
+from jaxrnn.checks import check_function, check_whole, described
 from jaxrnn.devices import batch_mesh as batch_mesh
-from jaxrnn.devices import shared_batch_size
+from jaxrnn.devices import check_steps, shared_batch_size
 from jaxrnn.diagnostics import not_measured, recurrent_diagnostics
 from jaxrnn.losses import BatchMean as BatchMean
 from jaxrnn.losses import Loss
@@ -224,7 +224,8 @@ def make_train_chunk(
       where: which leaves are the recurrent kernels that are tracked, as in ``project_recurrent``.
 
     Raises:
-      ValueError: track_every < 1; at the first call, devices that there are not, or that cannot
+      ValueError: no function, no optimizer, track_every < 1; at the first call, a state that is
+        none, batches without steps, devices that there are not, or that cannot
         share the batch; ``where`` that selects no square floating-point matrix.
 
     Example:
@@ -240,6 +241,8 @@ def make_train_chunk(
       >>> print(measured.spectral_norm.round(3))
       [nan  1. nan  1.]
     """
+    check_function("loss", loss)
+    check_optimizer("optimizer", optimizer)
     check_whole("track_every", track_every)
     tracked = partial(recurrent_diagnostics, where=where)
 
@@ -262,6 +265,9 @@ def make_train_chunk(
         return jax.lax.scan(tracked_step, state, (jnp.arange(num_steps)[::-1], batches))
 
     def chunk(state: TrainState, batches: Any) -> tuple[TrainState, Measurements]:
+        if not isinstance(state, TrainState):
+            raise ValueError(f"state must be a TrainState, got {described(state)}")
+        check_steps(batches)
         size = shared_batch_size(batches, devices)
         mesh = batch_mesh(devices, size if devices or isinstance(loss, BatchMean) else 1)
         if mesh.size == 1:

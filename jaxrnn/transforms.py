@@ -56,7 +56,8 @@ def project_recurrent(
     Raises:
       ValueError: an unknown retraction or layout; ``every`` that is no whole number from 1 to
         2³¹ − 1; at init or update, no leaf selected, or a selected leaf that is not a square
-        floating-point matrix; no params given, or updates of another structure or shape.
+        floating-point matrix; no params given, or updates of another structure or shape; a
+        retraction that gives another shape.
 
     Example:
       >>> optimizer = optax.chain(optax.adam(1e-3), project_recurrent())
@@ -84,6 +85,8 @@ def project_recurrent(
     ) -> tuple[optax.Updates, ProjectRecurrentState]:
         if params is None:
             raise ValueError("project_recurrent needs params: call update(updates, state, params)")
+        if not isinstance(state, ProjectRecurrentState):
+            raise ValueError(f"state must be the one that init gives, got {described(state)}")
         chosen = selected_matrices(params, selects, "project_recurrent")
         old = jax.tree.leaves(params)
         new, treedef = jax.tree.flatten(updates)
@@ -137,7 +140,11 @@ def _of_kernels(retraction: str | Retraction, layout: str) -> Retraction:
 
     def of_kernel(kernel: jax.Array) -> jax.Array:
         W = _whole(kernel.astype(jnp.promote_types(kernel.dtype, jnp.float32)))
-        return retract(W.mT).mT if layout == "in_out" else retract(W)
+        W = W.mT if layout == "in_out" else W
+        Q = retract(W)
+        if jnp.shape(Q) != W.shape:
+            raise ValueError(f"retraction must give the shape {W.shape}, got {described(Q)}")
+        return Q.mT if layout == "in_out" else Q
 
     return of_kernel
 
@@ -146,7 +153,7 @@ def _check_every(every: Any) -> None:
     if isinstance(every, jax.Array):
         if every.shape == () and jnp.issubdtype(every.dtype, jnp.integer):
             return
-    elif isinstance(every, Integral) and 1 <= int(every) < 2**31:
+    elif isinstance(every, Integral) and not isinstance(every, bool) and 1 <= int(every) < 2**31:
         return
     raise ValueError(f"every must be a whole number from 1 to 2**31 - 1, got {described(every)}")
 

@@ -78,13 +78,18 @@ def squared(outputs, targets):
 
 
 @traced
-def apply(inputs, initial_carry, seq_lengths):
-    return MODEL.apply(VARIABLES, inputs, initial_carry, seq_lengths=seq_lengths)
+def apply(inputs, initial_carry, **options):
+    return MODEL.apply(VARIABLES, inputs, initial_carry, **options)
 
 
 @traced
 def apply_stack(first_carry, second_carry, **options):
     return STACK.apply(STACKED, initial_carry=(first_carry, second_carry), **options)
+
+
+@traced
+def chunk(state, batches):
+    return training.make_train_chunk(LOSS, optax.sgd(0.1), devices=1)(state, batches)
 
 
 @traced
@@ -120,13 +125,31 @@ TARGETS = {
         lambda **options: project_recurrent(**options).init(PARAMS),
         {"retraction": "qr", "every": 2, "where": "kernel", "layout": "in_out"},
     ),
+    "project_recurrent, functions": Target(
+        lambda chosen, found, **options: project_recurrent(
+            where=lambda *_: chosen, retraction=lambda W: found
+        ).update(**options, updates=PARAMS),
+        {
+            "chosen": True,
+            "found": MATRIX,
+            "state": project_recurrent().init(PARAMS),
+            "params": PARAMS,
+        },
+        also={
+            "chosen": ("where",),
+            "found": ("retraction",),
+            "params": ("project_recurrent",),
+        },
+    ),
     "retract_params": Target(
         retract_params,
         {"params": PARAMS, "retraction": "qr", "where": "kernel", "layout": "in_out"},
         ("params",),
     ),
     "VanillaCell": Target(VanillaCell, {"features": 4}),
-    "VanillaCell.init": Target(cell_of, {"activation": "relu", "dtype": None}),
+    "VanillaCell.init": Target(
+        cell_of, {"activation": "relu", "dtype": None, "param_dtype": np.float32}
+    ),
     "LeakyCell": Target(LeakyCell, {"cell": CELL, "rate": 0.5}),
     "SkipCell": Target(SkipCell, {"cell": CELL, "steps": 2}),
     "TruncatedCell": Target(TruncatedCell, {"cell": CELL, "steps": 2}),
@@ -138,11 +161,22 @@ TARGETS = {
             "inputs": INPUTS,
             "initial_carry": np.zeros((B, N), np.float32),
             "seq_lengths": np.array([1, T]),
+            "return_carry": True,
+            "reverse": True,
         },
         also={"inputs": ("initial_carry", "seq_lengths")},
     ),
     "SequenceModel, options": Target(
-        built, {"last_only": True, "recurrence": "fused", "recompute": True}
+        built,
+        {
+            "last_only": True,
+            "recurrence": "fused",
+            "recompute": True,
+            "kernel_init": nn.initializers.normal(),
+            "bias_init": nn.initializers.zeros,
+            "dtype": np.float32,
+            "param_dtype": np.float32,
+        },
     ),
     "StackedModel.apply": Target(
         apply_stack,
@@ -151,6 +185,8 @@ TARGETS = {
             "first_carry": np.zeros((B, N), np.float32),
             "second_carry": np.zeros((B, N + 1), np.float32),
             "seq_lengths": np.array([1, T]),
+            "return_carry": True,
+            "train": False,
         },
         also={
             "inputs": ("initial_carry", "seq_lengths"),
@@ -191,6 +227,14 @@ TARGETS = {
     "make_train_chunk": Target(
         training.make_train_chunk, {"loss": LOSS, "optimizer": optax.sgd(0.1), "track_every": 2}
     ),
+    "chunk": Target(
+        chunk,
+        {
+            "state": training.TrainState.create(VARIABLES["params"], optax.sgd(0.1)),
+            "batches": (INPUTS[None], np.zeros((1, B, T, C), np.float32)),
+        },
+        also={"batches": ("batch", "inputs")},
+    ),
     "make_train_step": Target(
         training.make_train_step, {"loss": LOSS, "optimizer": optax.sgd(0.1)}
     ),
@@ -214,9 +258,10 @@ TARGETS = {
     ),
     "batch_mesh": Target(training.batch_mesh, {"devices": 1, "batch_size": 4}),
     "sample": Target(
-        lambda **options: sampling.sample(variables=TALKS, **options),
+        sampling.sample,
         {
             "model": TALKER,
+            "variables": TALKS,
             "key": jax.random.key(0),
             "prompt": np.array([1, 0]),
             "length": 3,
@@ -226,6 +271,11 @@ TARGETS = {
     "convert.from_weights": Target(
         lambda **weights: convert.from_weights(weights),
         convert.to_weights(VARIABLES["params"]),
+    ),
+    "convert, whole": Target(
+        lambda weights, params: (convert.from_weights(weights), convert.to_weights(params)),
+        {"weights": convert.to_weights(VARIABLES["params"]), "params": VARIABLES["params"]},
+        also={"weights": ("arrays",), "params": ("parameter",)},
     ),
     "convert.to_weights": Target(
         lambda **leaves: convert.to_weights(unflatten_dict(leaves, sep="/")), LEAVES
@@ -258,6 +308,9 @@ TARGETS = {
             "variables": VARIABLES,
             "batch": BATCH,
             "loss_fn": squared,
+            "key": jax.random.key(0),
+            "thresholds": diagnosis.Thresholds(),
+            "history": {"history": {"val_loss": [1.0, 0.5]}, "status": "completed"},
             "baseline": 1.0,
         },
         ("baseline",),  # read_history has the same check, and less to do where it passes

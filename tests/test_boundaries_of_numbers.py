@@ -42,10 +42,6 @@ TALKING = numpy_rnn.initial_weights(np.random.default_rng(0), D, N, D)
 OUTPUTS, HIDDEN = numpy_rnn.forward(WEIGHTS, INPUTS)
 
 
-def draw(task, *shape):
-    return task.sample(np.random.default_rng(0), *shape)
-
-
 def shaped(init):
     return lambda shape: init(jax.random.key(0), shape)
 
@@ -103,16 +99,16 @@ TARGETS = {
     "Text.split": Target(TEXT.split, {"name": "train"}),
     "CharacterTask": Target(CharacterTask, {"text": TEXT, "seq_len": 3, "streams": 2}),
     "numpy_rnn.initial_weights": Target(
-        lambda **sizes: numpy_rnn.initial_weights(np.random.default_rng(0), **sizes),
-        {"num_inputs": 3, "num_units": 4, "num_outputs": 2},
+        numpy_rnn.initial_weights,
+        {"rng": np.random.default_rng(0), "num_inputs": 3, "num_units": 4, "num_outputs": 2},
     ),
     "numpy_rnn.clip_by_global_norm": Target(
         numpy_rnn.clip_by_global_norm, {"gradients": {"W": MATRIX}, "max_norm": 1.0}, ("gradients",)
     ),
     **{
         f"{type(task).__name__}.sample": Target(
-            lambda count, batch, task=task: draw(task, count, batch),
-            {"count": 2, "batch": 3},
+            lambda rng, count, batch, task=task: task.sample(rng, count, batch),
+            {"rng": np.random.default_rng(0), "count": 2, "batch": 3},
             also={"count": ("shape",), "batch": ("shape",)},
         )
         for task in (
@@ -202,12 +198,17 @@ TARGETS = {
     "numpy_rnn.project": Target(numpy_rnn.project, {"W_hh": MATRIX}),
     "numpy_rnn.sample": Target(
         with_weights(
-            lambda weights, **options: numpy_rnn.sample(
-                weights, np.random.default_rng(0), **options
-            ),
+            numpy_rnn.sample,
             TALKING,
         ),
-        {**TALKING, "length": 2, "prompt": [0, 1], "temperature": 0.5, "activation": "tanh"},
+        {
+            **TALKING,
+            "rng": np.random.default_rng(0),
+            "length": 2,
+            "prompt": [0, 1],
+            "temperature": 0.5,
+            "activation": "tanh",
+        },
     ),
 }
 

@@ -120,6 +120,18 @@ def test_missing_and_unknown_arrays_are_named(rng):
         from_weights(weights | {"b_y": b_y, "W_yy": b_y})
 
 
+@pytest.mark.parametrize("name", ["0/W_hn", "1/b_i", "W_hy", "1/W_xo"])
+def test_sizes_that_do_not_fit_the_others_are_named(rng, name):
+    params = StackedModel([nn.GRUCell(N), nn.LSTMCell(N + 1)], C).init(
+        jax.random.key(0), jnp.zeros((B, T, D))
+    )["params"]
+    weights = to_weights(params)
+    with pytest.raises(ValueError, match="does not fit the other arrays"):
+        from_weights(weights | {name: np.concatenate([weights[name]] * 2, -1)})
+    with pytest.raises(ValueError, match="does not fit the other arrays"):  # of one seed alone
+        from_weights(weights | {name: weights[name][None]})
+
+
 def test_parameters_of_another_model_are_refused(rng):
     model = SequenceModel(nn.MGUCell(N), num_outputs=C)
     params = model.init(jax.random.key(0), jnp.zeros((B, T, D)))["params"]

@@ -149,6 +149,11 @@ def test_growing_lengths():
     assert lengths(1, 100, 4) == [1, 32, 100, 100]
 
 
+def test_there_is_no_epoch_after_the_last():
+    with pytest.raises(ValueError, match="epoch must be from 1 to the 4 of epochs, got 5"):
+        growing_length(3, 30, 5, 4)
+
+
 @pytest.mark.parametrize("epochs", [1, 2, 7, 20])
 @pytest.mark.parametrize("last", [1, 2, 31, 32, 33, 1000])
 @pytest.mark.parametrize("first", [1, 3, 30])

@@ -97,12 +97,12 @@ TARGETS = {
         ("targets",),
     ),
     "jacobian_singular_values": Target(
-        lambda **options: diagnostics.jacobian_singular_values(CELL, **options),
-        {"carry": H_0[0], "inputs": INPUTS[0]},
+        diagnostics.jacobian_singular_values,
+        {"cell": CELL, "carry": H_0[0], "inputs": INPUTS[0]},
     ),
     "lyapunov_spectrum": Target(
-        lambda **options: diagnostics.lyapunov_spectrum(CELL, **options),
-        {"carry": H_0[0], "inputs": INPUTS[0], "warm_up": 1},
+        diagnostics.lyapunov_spectrum,
+        {"cell": CELL, "carry": H_0[0], "inputs": INPUTS[0], "warm_up": 1},
     ),
     "initializers.uniform": Target(initializers.uniform, {"num_units": 4}),
     "initializers.normal": Target(initializers.normal, {"stddev": 0.1}),
@@ -146,9 +146,26 @@ TARGETS = {
         also=CARRIED | {"first": ("carry",), "second": ("carry",)},
     ),
     "project_recurrent": Target(
-        lambda **options: project_recurrent(MODEL, **options).step(),
-        {"retraction": "qr", "every": 2, "where": "weight_hh", "layout": "in_out"},
+        lambda **options: project_recurrent(**options).step(),
+        {"model": MODEL, "retraction": "qr", "every": 2, "where": "weight_hh", "layout": "in_out"},
         also={"where": ("needs square",)},
+    ),
+    "project_recurrent, functions": Target(
+        lambda chosen, found: project_recurrent(
+            torch.nn.RNNCell(D, N),
+            where=lambda name, _: name == "weight_hh" and chosen,
+            retraction=lambda W: found,
+        ).step(),
+        {"chosen": True, "found": MATRIX[None]},
+        also={"chosen": ("where",), "found": ("retraction",)},
+    ),
+    "recurrent_diagnostics": Target(diagnostics.recurrent_diagnostics, {"model": MODEL}),
+    "convert.to_weights": Target(convert.to_weights, {"model": MODEL}),
+    "convert.to_gradients": Target(convert.to_gradients, {"model": MODEL}),
+    "convert.load_weights, whole": Target(
+        convert.load_weights,
+        {"model": MODEL, "weights": convert.to_weights(MODEL)},
+        also={"weights": ("arrays",)},
     ),
     "optimizers.optimizer": Target(
         lambda **options: optimizers.optimizer(model=MODEL, **options),
@@ -170,8 +187,14 @@ TARGETS = {
         lambda ratio: optimizers.clip_adaptively(MODEL, ratio), {"ratio": 0.1}
     ),
     "sample": Target(
-        lambda **options: sample(TALKER, torch.Generator(), **options),
-        {"prompt": torch.tensor([1, 0]), "length": 3, "temperature": 0.5},
+        sample,
+        {
+            "model": TALKER,
+            "generator": torch.Generator(),
+            "prompt": torch.tensor([1, 0]),
+            "length": 3,
+            "temperature": 0.5,
+        },
     ),
     "convert.load_weights": Target(
         lambda **weights: convert.load_weights(SequenceModel(VanillaCell(D, N), C), weights),
@@ -198,12 +221,28 @@ TARGETS = {
         also={"inputs": ("targets",)},
     ),
     "make_train_chunk": Target(
-        lambda **options: training.make_train_chunk(training.regression_loss(), **options),
-        {"track_every": 2},
+        training.make_train_chunk,
+        {"loss": training.regression_loss(), "track_every": 2},
+    ),
+    "chunk": Target(
+        training.make_train_chunk(training.regression_loss()),
+        {
+            "state": training.TrainState(MODEL, sgd()),
+            "batches": (INPUTS[None], torch.zeros(1, B, T, C)),
+        },
+        also={"batches": ("batch", "inputs")},
     ),
     "TrainState": Target(
-        lambda **options: training.TrainState(MODEL, sgd(), **options),
-        {"clip_norm": 1.0, "clip_value": 0.1, "clip_adaptive": 0.1},
+        training.TrainState,
+        {
+            "model": MODEL,
+            "optimizer": sgd(),
+            "projection": None,
+            "factor": None,
+            "clip_norm": 1.0,
+            "clip_value": 0.1,
+            "clip_adaptive": 0.1,
+        },
     ),
 }
 

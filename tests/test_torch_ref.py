@@ -23,6 +23,7 @@ from torch_ref import (
     optimizers,
     orthogonal,
     project_recurrent,
+    sample,
 )
 from torch_ref.convert import load_weights, to_weights
 from torch_ref.training import classification_loss, make_train_chunk
@@ -113,6 +114,14 @@ def test_other_bad_input_is_named(model):
         load_weights(model, {"W_hh": weights["W_hh"]})
     with pytest.raises(ValueError, match=r"W_hh must have shape \(5, 5\), got \(4, 4\)"):
         load_weights(model, weights | {"W_hh": weights["W_hh"][:4, :4]})
+    last = {name: 2 * array for name, array in weights.items()} | {"b_y": weights["b_y"][:1]}
+    with pytest.raises(ValueError, match="b_y must have shape"):
+        load_weights(model, last)
+    for name, array in to_weights(model).items():  # none was copied
+        np.testing.assert_array_equal(array, weights[name])
+    last_only = SequenceModel(VanillaCell(C, N), C, last_only=True)
+    with pytest.raises(ValueError, match="got last_only=True"):  # else it draws token 0 alone
+        sample(last_only, torch.Generator(), torch.tensor([0]), 3)
 
 
 def test_dropout_is_between_layers_and_only_in_training():

@@ -7,6 +7,7 @@ import math
 import operator
 from collections.abc import Callable
 from numbers import Real
+from types import UnionType
 from typing import Any
 
 import torch
@@ -59,6 +60,27 @@ def check_flag(name: str, value: Any) -> None:
     """ValueError unless a value is True or False."""
     if not isinstance(value, bool):
         raise ValueError(f"{name} must be True or False, got {described(value)}")
+
+
+def check_function(name: str, value: Any) -> None:
+    """ValueError unless a value can be called."""
+    if not callable(value):
+        raise ValueError(f"{name} must be a function, got {type(value).__name__}")
+
+
+def check_steps(batches: Any) -> None:
+    """ValueError unless they are arrays with the same K steps along their first axis, K ≥ 1."""
+    is_pair = isinstance(batches, tuple | list) and len(batches) > 0
+    shapes = [tuple(getattr(array, "shape", ())) for array in batches] if is_pair else []
+    if len({shape[:1] for shape in shapes}) != 1 or not all(shape and shape[0] for shape in shapes):
+        got = shapes if is_pair else described(batches)
+        raise ValueError(f"batches must be arrays (K, ...) of K ≥ 1 steps, got {got}")
+
+
+def check_kind(name: str, value: Any, kind: type | UnionType, words: str) -> None:
+    """ValueError, which says what it must be, unless a value is an instance of a class."""
+    if not isinstance(value, kind):
+        raise ValueError(f"{name} must be {words}, got {type(value).__name__}")
 
 
 def check_one_of(name: str, value: Any, allowed: Any) -> None:

@@ -9,12 +9,14 @@ b_r, ...; a GRU also b_hn. Wrapped cells have those of the cell inside; the last
 in a SkipCell, (N, D + N), are for h_{t-k}. In a StackedModel the names of layer 0 begin with "0/".
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from torch_ref.checks import check_kind
 from torch_ref.model import SequenceModel
 from torch_ref.stacked import StackedModel
 from torch_ref.wrappers import innermost
@@ -31,6 +33,7 @@ def places_of(model: SequenceModel | StackedModel) -> dict[str, tuple[Tensor, sl
       >>> param is model.cell.weight_hh_l0, rows
       (True, slice(4, 8, None))
     """
+    check_kind("model", model, SequenceModel | StackedModel, "a SequenceModel or a StackedModel")
     readout, everything = model.readout, slice(None)
     places = {"W_hy": (readout.weight, everything), "b_y": (readout.bias, everything)}
     if isinstance(model, SequenceModel):
@@ -109,7 +112,7 @@ def _array(tensor: Tensor) -> np.ndarray:
 
 
 def load_weights(model: SequenceModel | StackedModel, weights: Weights) -> None:
-    """Copy arrays into a ``SequenceModel`` or ``StackedModel``.
+    """Copy arrays into a ``SequenceModel`` or ``StackedModel``: all of them, or none.
 
     Raises:
       ValueError: an array is missing, unknown or of another shape.
@@ -122,16 +125,18 @@ def load_weights(model: SequenceModel | StackedModel, weights: Weights) -> None:
       True
     """
     places = places_of(model)
+    check_kind("weights", weights, Mapping, "arrays by their names")
     if places.keys() != weights.keys():
-        raise ValueError(f"expected arrays {sorted(places)}, got {sorted(weights)}")
+        raise ValueError(f"expected arrays {sorted(places)}, got {sorted(map(str, weights))}")
+    for name, array in weights.items():
+        param, rows = places[name]
+        if getattr(getattr(array, "dtype", None), "kind", "?") not in "fiu":
+            raise ValueError(f"{name} must be an array of real numbers, got {array!r:.60}")
+        shape = tuple(param[rows].shape)
+        if shape != array.shape:
+            raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
     with torch.no_grad():
-        for name, array in weights.items():
-            param, rows = places[name]
-            if getattr(getattr(array, "dtype", None), "kind", "?") not in "fiu":
-                raise ValueError(f"{name} must be an array of real numbers, got {array!r:.60}")
-            shape = tuple(param[rows].shape)
-            if shape != array.shape:
-                raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
-            param[rows] = torch.tensor(array)
+        for name, (param, rows) in places.items():
+            param[rows] = torch.tensor(weights[name])
         for bias, rows in _second_biases(model).values():
             bias[rows] = 0

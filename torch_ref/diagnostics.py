@@ -13,7 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from torch_ref.cells import VanillaCell
-from torch_ref.checks import as_square_matrices, check_tensor, described, is_whole, where_finite
+from torch_ref.checks import (
+    as_square_matrices,
+    check_kind,
+    check_tensor,
+    described,
+    is_whole,
+    where_finite,
+)
 from torch_ref.model import SequenceModel
 from torch_ref.paths import gates, is_recurrent_kernel
 
@@ -67,6 +74,7 @@ def recurrent_diagnostics(model: nn.Module) -> tuple[float, float]:
       >>> round(norm, 3), error < 1e-6
       (1.0, True)
     """
+    check_kind("model", model, nn.Module, "a torch.nn.Module")
     named = model.named_parameters()
     matrices: list[Any] = [
         gates(param) for path, param in named if is_recurrent_kernel(path, param)
@@ -172,6 +180,7 @@ def lyapunov_spectrum(cell: VanillaCell, carry: Tensor, inputs: Tensor, warm_up:
 
 
 def _check_sequence(cell: VanillaCell, carry: Tensor, inputs: Tensor) -> None:
+    check_kind("cell", cell, VanillaCell, "a VanillaCell")
     dtype = cell.weight_hh_l0.dtype
     check_tensor("carry", carry, (cell.hidden_size,), dtype)
     check_tensor("inputs", inputs, ("T", cell.input_size), dtype)

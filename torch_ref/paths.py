@@ -2,8 +2,11 @@
 
 import re
 from collections.abc import Callable
+from typing import Any
 
 from torch import Tensor
+
+from torch_ref.checks import described
 
 Predicate = Callable[[str, Tensor], bool]
 
@@ -26,6 +29,14 @@ def gates(leaf: Tensor) -> Tensor | None:
 def is_recurrent_kernel(path: str, leaf: Tensor) -> bool:
     """Whether a parameter is hidden-to-hidden, of torch.nn.RNN, GRU or LSTM, by its name."""
     return gates(leaf) is not None and _RECURRENT_KERNEL.search(path) is not None
+
+
+def as_bool(chosen: Any) -> bool:
+    """What a predicate gives, True or False or another's truth value, such as that of a match."""
+    try:
+        return bool(chosen)
+    except (ValueError, RuntimeError):  # of an array or a tensor of several
+        raise ValueError(f"where must give True or False, got {described(chosen)}") from None
 
 
 def as_predicate(where: Predicate | str | None) -> Predicate:

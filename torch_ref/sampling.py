@@ -3,13 +3,14 @@
 import torch
 from torch import Tensor, nn
 
-from torch_ref.checks import check_not_negative, check_range, check_tokens, check_whole
+from torch_ref.checks import check_kind, check_not_negative, check_range, check_tokens, check_whole
 from torch_ref.model import SequenceModel
+from torch_ref.stacked import StackedModel
 
 
 @torch.no_grad()
 def sample(
-    model: SequenceModel,
+    model: SequenceModel | StackedModel,
     generator: torch.Generator,
     prompt: Tensor,
     length: int,
@@ -25,8 +26,8 @@ def sample(
       temperature: below 1 the likely tokens are favoured; at 0 the likeliest is taken.
 
     Raises:
-      ValueError: an empty prompt, tokens that there are not, a length or temperature below 0, a
-        temperature that is not finite.
+      ValueError: a model that reads out the last step alone, an empty prompt, tokens that there are
+        not, a length or temperature below 0, a temperature that is not finite.
 
     Example:
       >>> model = SequenceModel(GRUCell(3, 4), num_outputs=3)
@@ -34,6 +35,10 @@ def sample(
       >>> tuple(tokens.shape), bool((tokens < 3).all())
       ((5,), True)
     """
+    check_kind("model", model, SequenceModel | StackedModel, "a SequenceModel or a StackedModel")
+    if model.last_only:
+        raise ValueError("a model that is sampled from reads out every step, got last_only=True")
+    check_kind("generator", generator, torch.Generator, "a torch.Generator")
     if isinstance(prompt, Tensor) and prompt.numel() == 0:
         raise ValueError("a prompt needs at least one token")
     check_tokens("prompt", prompt, ("P",))

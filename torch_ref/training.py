@@ -14,7 +14,10 @@ from torch import Tensor, nn
 from torch_ref.cells import map_carry
 from torch_ref.checks import (
     check_carry,
+    check_function,
+    check_kind,
     check_range,
+    check_steps,
     check_tensor,
     check_tokens,
     described,
@@ -58,7 +61,8 @@ class TrainState:
         where batches have nothing to do with each other.
 
     Raises:
-      ValueError: a limit to clip to that is negative or not finite.
+      ValueError: a model, optimizer, projection or factor that is none; a limit to clip to that is
+        negative or not finite.
 
     Example:
       >>> model = SequenceModel(VanillaCell(9, 4), num_outputs=9)
@@ -79,6 +83,12 @@ class TrainState:
     factor: Factor | None = None
 
     def __post_init__(self) -> None:
+        check_kind("model", self.model, nn.Module, "a torch.nn.Module")
+        check_kind("optimizer", self.optimizer, torch.optim.Optimizer, "a torch.optim.Optimizer")
+        if self.projection is not None:
+            check_kind("projection", self.projection, project_recurrent, "a project_recurrent")
+        if self.factor is not None:
+            check_function("factor", self.factor)
         check_not_negative(
             clip_norm=self.clip_norm,
             clip_value=self.clip_value,
@@ -235,6 +245,8 @@ def make_train_step(loss: Loss) -> Callable[[TrainState, Any], Measurements]:
       (2, True)
     """
 
+    check_function("loss", loss)
+
     def step(state: TrainState, batch: Any) -> Measurements:
         state.optimizer.zero_grad(set_to_none=True)
         carry = state.carry
@@ -287,12 +299,15 @@ def make_train_chunk(loss: Loss, track_every: int = 1) -> Callable[[TrainState, 
       >>> print(chunk(state, (tokens, tokens)).spectral_norm.round(3))
       [nan  1. nan  1.]
     """
+    check_function("loss", loss)
     if not (is_whole(track_every) and track_every >= 1):
         words = "a whole number, at least 1"
         raise ValueError(f"track_every must be {words}, got {described(track_every)}")
     step = make_train_step(loss)
 
     def chunk(state: TrainState, batches: Any) -> Measurements:
+        check_kind("state", state, TrainState, "a TrainState")
+        check_steps(batches)
         steps = list(zip(*(torch.as_tensor(array) for array in batches), strict=True))
         rows = []
         for index, batch in enumerate(steps):

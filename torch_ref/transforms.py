@@ -11,9 +11,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from torch_ref.checks import check_one_of, check_whole
+from torch_ref.checks import check_kind, check_one_of, check_whole, described
 from torch_ref.orthogonal import RETRACTIONS, Retraction
-from torch_ref.paths import Predicate, as_predicate, gates
+from torch_ref.paths import Predicate, as_bool, as_predicate, gates
 
 
 class project_recurrent:  # noqa: N801 — the name of its Optax counterpart
@@ -32,8 +32,9 @@ class project_recurrent:  # noqa: N801 — the name of its Optax counterpart
       count: how many steps it has seen.
 
     Raises:
-      ValueError: an unknown retraction or layout, ``every`` < 1, no parameter selected, or a
-        selected one that is no square floating-point matrix, or three or four of them.
+      ValueError: a model that is none, an unknown retraction or layout, ``every`` < 1, no parameter
+        selected, or a selected one that is no square floating-point matrix, or three or four of
+        them; at a step, a retraction that gives another shape.
 
     Example:
       >>> model = SequenceModel(VanillaCell(3, 4), num_outputs=6)
@@ -51,6 +52,7 @@ class project_recurrent:  # noqa: N801 — the name of its Optax counterpart
         where: Predicate | str | None = None,
         layout: Literal["in_out", "out_in"] = "out_in",
     ) -> None:
+        check_kind("model", model, nn.Module, "a torch.nn.Module")
         if not callable(retraction):
             check_one_of("retraction", retraction, RETRACTIONS)
             retraction = RETRACTIONS[retraction]
@@ -70,15 +72,22 @@ class project_recurrent:  # noqa: N801 — the name of its Optax counterpart
             for param in self.selected:
                 matrices: Any = gates(param)
                 W = matrices.to(torch.promote_types(param.dtype, torch.float32))
-                matrices.copy_(self.retract(W.mT).mT if self.transposed else self.retract(W))
+                matrices.copy_(self._of_stored(W))
         self.count += 1
+
+    def _of_stored(self, W: Tensor) -> Tensor:
+        W = W.mT if self.transposed else W
+        Q = self.retract(W)
+        if not isinstance(Q, Tensor) or Q.shape != W.shape:
+            raise ValueError(f"retraction must give the shape {tuple(W.shape)}, got {described(Q)}")
+        return Q.mT if self.transposed else Q
 
 
 def _selected(model: nn.Module, where: Predicate | str | None) -> list[Tensor]:
     """The parameters that ``where`` takes, each checked to hold square floating-point matrices."""
     selects = as_predicate(where)
     named = list(model.named_parameters())
-    chosen = [(path, leaf) for path, leaf in named if selects(path, leaf)]
+    chosen = [(path, leaf) for path, leaf in named if as_bool(selects(path, leaf))]
     if not chosen:
         listing = ", ".join(f"{path} {tuple(leaf.shape)}" for path, leaf in named)
         raise ValueError(f"project_recurrent: where= selects none of the parameters: {listing}")

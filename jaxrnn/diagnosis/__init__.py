@@ -15,6 +15,7 @@ from typing import Any
 import jax
 from flax import linen as nn
 
+from jaxrnn.array_checks import check_key
 from jaxrnn.diagnosis.checks import LossFunction, check
 from jaxrnn.diagnosis.findings import Finding
 from jaxrnn.diagnosis.first_aid import FIRST_AID, REMEDIES, Aid, how
@@ -104,6 +105,7 @@ def diagnose(
     variables = nn.meta.unbox(variables)
     shapes = check(model, variables, batch, loss_fn)
     key = jax.random.key(0) if key is None else key
+    check_key("key", key)
     evidence = measure(model, variables, batch, loss_fn, key, shapes)
     findings = find(evidence, thresholds)
     if course is not None:
