@@ -7,16 +7,16 @@ orthogonal, and gradients then neither explode nor vanish through it.
 """
 
 from numbers import Integral
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
-from jax.sharding import PartitionSpec
 
 from jaxrnn.checks import described
 from jaxrnn.orthogonal import RETRACTIONS, Retraction
-from jaxrnn.paths import Predicate, as_predicate, named_leaves, selected_matrices
+from jaxrnn.paths import Predicate
+from jaxrnn.selection import Layout, Selection, on_matrices
 
 
 class ProjectRecurrentState(NamedTuple):
@@ -29,7 +29,7 @@ def project_recurrent(
     retraction: str | Retraction = "qr",
     every: int | jax.Array = 1,
     where: Predicate | str | None = None,
-    layout: Literal["in_out", "out_in"] = "in_out",
+    layout: Layout = "in_out",
 ) -> optax.GradientTransformation:
     """Keep recurrent kernels orthogonal: u ← retract(p + u) − p for the selected leaves.
 
@@ -68,51 +68,36 @@ def project_recurrent(
       >>> bool(diagnostics.orthogonality_error(W_hh) < 1e-6)
       True
     """
-    retract = _of_kernels(retraction, layout)
+    retract = _resolve(retraction)
     _check_every(every)
-    selects = as_predicate(where)
+    selection = Selection(where, layout, "project_recurrent")
 
-    def project(param: jax.Array, update: jax.Array) -> jax.Array:
-        Q = retract(param + update)
-        return (Q - param.astype(Q.dtype)).astype(update.dtype)
-
-    def init(params: optax.Params) -> ProjectRecurrentState:
-        selected_matrices(params, selects, "project_recurrent")
+    def init(matrices: Any) -> ProjectRecurrentState:
         return ProjectRecurrentState(count=jnp.zeros([], jnp.int32))
 
     def update(
-        updates: optax.Updates, state: ProjectRecurrentState, params: optax.Params | None = None
-    ) -> tuple[optax.Updates, ProjectRecurrentState]:
-        if params is None:
-            raise ValueError("project_recurrent needs params: call update(updates, state, params)")
+        updates: list[jax.Array], state: ProjectRecurrentState, params: Any = None
+    ) -> tuple[list[jax.Array], ProjectRecurrentState]:
         if not isinstance(state, ProjectRecurrentState):
             raise ValueError(f"state must be the one that init gives, got {described(state)}")
-        chosen = selected_matrices(params, selects, "project_recurrent")
-        old = jax.tree.leaves(params)
-        new, treedef = jax.tree.flatten(updates)
-        _check_same_structure(updates, params)
-        moves = [new[i] for i in chosen]
 
         def projected() -> list[jax.Array]:
-            return [project(old[i], new[i]) for i in chosen]
+            return [retract(W + u) - W for W, u in zip(params, updates, strict=True)]
 
         if not isinstance(every, jax.Array) and every == 1:
-            moves = projected()
+            updates = projected()
         else:
-            moves = jax.lax.cond(state.count % every == 0, projected, lambda: moves)
-        for i, move in zip(chosen, moves, strict=True):
-            new[i] = move
-        count = optax.safe_increment(state.count)
-        return jax.tree.unflatten(treedef, new), ProjectRecurrentState(count)
+            updates = jax.lax.cond(state.count % every == 0, projected, lambda: updates)
+        return updates, ProjectRecurrentState(optax.safe_increment(state.count))
 
-    return optax.GradientTransformation(init, update)
+    return on_matrices(optax.GradientTransformation(init, update), selection)
 
 
 def retract_params(
     params: optax.Params,
     retraction: str | Retraction = "qr",
     where: Predicate | str | None = None,
-    layout: Literal["in_out", "out_in"] = "in_out",
+    layout: Layout = "in_out",
 ) -> optax.Params:
     """The parameters with their recurrent kernels retracted: an orthogonal start for training.
 
@@ -125,28 +110,9 @@ def retract_params(
       >>> bool(diagnostics.orthogonality_error(W_hh) < 1e-6)
       True
     """
-    retract = _of_kernels(retraction, layout)
-    leaves, treedef = jax.tree.flatten(params)
-    for i in selected_matrices(params, where, "retract_params"):
-        leaves[i] = retract(leaves[i]).astype(leaves[i].dtype)
-    return jax.tree.unflatten(treedef, leaves)
-
-
-def _of_kernels(retraction: str | Retraction, layout: str) -> Retraction:
-    """The retraction of kernels as they are stored, in float32 or wider."""
-    retract = _resolve(retraction)
-    if not isinstance(layout, str) or layout not in ("in_out", "out_in"):
-        raise ValueError(f"layout must be 'in_out' or 'out_in', got {described(layout)}")
-
-    def of_kernel(kernel: jax.Array) -> jax.Array:
-        W = _whole(kernel.astype(jnp.promote_types(kernel.dtype, jnp.float32)))
-        W = W.mT if layout == "in_out" else W
-        Q = retract(W)
-        if jnp.shape(Q) != W.shape:
-            raise ValueError(f"retraction must give the shape {W.shape}, got {described(Q)}")
-        return Q.mT if layout == "in_out" else Q
-
-    return of_kernel
+    retract, selection = _resolve(retraction), Selection(where, layout, "retract_params")
+    places = selection.places(params)
+    return selection.put(params, places, [retract(W) for W in selection.take(params, places)])
 
 
 def _check_every(every: Any) -> None:
@@ -158,42 +124,19 @@ def _check_every(every: Any) -> None:
     raise ValueError(f"every must be a whole number from 1 to 2**31 - 1, got {described(every)}")
 
 
-def _check_same_structure(updates: Any, params: Any) -> None:
-    """ValueError that names the first leaf in which they differ."""
-    new_tree: Any
-    old_tree: Any
-    new_leaves, new_tree = jax.tree.flatten(updates)
-    old_leaves, old_tree = jax.tree.flatten(params)
-    if new_tree == old_tree and [*map(jnp.shape, new_leaves)] == [*map(jnp.shape, old_leaves)]:
-        return
-    new, old = dict(named_leaves(updates)), dict(named_leaves(params))
-    for path in (*old, *new):
-        shapes = [jnp.shape(tree[path]) if path in tree else "none" for tree in (new, old)]
-        if shapes[0] != shapes[1]:
-            raise ValueError(
-                "project_recurrent needs updates and params of the same structure: "
-                f"{path} has shape {shapes[0]} in updates and {shapes[1]} in params"
-            )
-    raise ValueError(
-        f"project_recurrent needs updates and params of the same structure, got {new_tree} and "
-        f"{old_tree}"
-    )
-
-
 def _resolve(retraction: str | Retraction) -> Retraction:
-    if callable(retraction):
-        return retraction
-    if not isinstance(retraction, str) or retraction not in RETRACTIONS:
-        raise ValueError(
-            f"retraction must be one of {', '.join(RETRACTIONS)}, got {described(retraction)}"
-        )
-    return RETRACTIONS[retraction]
+    """The retraction of a name, or a function with a check of what it gives."""
+    if not callable(retraction):
+        if not isinstance(retraction, str) or retraction not in RETRACTIONS:
+            raise ValueError(
+                f"retraction must be one of {', '.join(RETRACTIONS)}, got {described(retraction)}"
+            )
+        return RETRACTIONS[retraction]
 
+    def checked(W: jax.Array) -> jax.Array:
+        Q = retraction(W)
+        if jnp.shape(Q) != W.shape:
+            raise ValueError(f"retraction must give the shape {W.shape}, got {described(Q)}")
+        return Q
 
-def _whole(W: jax.Array) -> jax.Array:
-    """W with no matrix spread over devices: under explicit sharding JAX decomposes none that is."""
-    sharding = jax.typeof(W).sharding
-    *batch, rows, columns = sharding.spec
-    if rows is None and columns is None:
-        return W
-    return jax.sharding.reshard(W, sharding.update(spec=PartitionSpec(*batch, None, None)))
+    return checked

@@ -29,6 +29,7 @@ ORDER = [
     "tasks cell_types activations sequences orthogonal initializers numpy_rnn",
     "wrappers",
     "paths cells text",
+    "selection",
     "transforms convert optimizers",
     "bptt",
     "recurrent_layer",
