@@ -2,6 +2,7 @@ from . import bptt as bptt
 from . import convert as convert
 from . import diagnosis as diagnosis
 from . import diagnostics as diagnostics
+from . import group as group
 from . import initializers as initializers
 from . import losses as losses
 from . import numpy_rnn as numpy_rnn
@@ -12,6 +13,7 @@ from . import text as text
 from . import training as training
 from .cells import VanillaCell as VanillaCell
 from .diagnosis import diagnose as diagnose
+from .group import keep_orthogonal as keep_orthogonal
 from .model import SequenceModel as SequenceModel
 from .sampling import sample as sample
 from .stacked import StackedModel as StackedModel
@@ -45,7 +47,9 @@ __all__ = [
     "diagnose",
     "diagnosis",
     "diagnostics",
+    "group",
     "initializers",
+    "keep_orthogonal",
     "losses",
     "numpy_rnn",
     "optimizers",

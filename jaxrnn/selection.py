@@ -1,6 +1,6 @@
 """Optax transformations that see the selected matrices alone, as the equations write them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import jax
@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import PartitionSpec
 
+from jaxrnn.array_checks import as_square_matrices
 from jaxrnn.checks import described
 from jaxrnn.paths import Predicate, as_predicate, named_leaves, selected_matrices
 
@@ -49,9 +50,7 @@ class Selection:
 
     def check(self, updates: Any, params: Any) -> None:
         """ValueError unless there are params, of the structure of the updates."""
-        if params is None:
-            raise ValueError(f"{self.caller} needs params: call update(updates, state, params)")
-        _check_same_structure(updates, params, self.caller)
+        check_updates(updates, params, self.caller)
 
     def _turned(self, W: jax.Array) -> jax.Array:
         return W.mT if self.layout == "in_out" else W
@@ -76,6 +75,27 @@ def on_matrices(
     return optax.GradientTransformationExtraArgs(init, update)
 
 
+def of_matrices(
+    init: Callable[[Any], Any], update: Callable[..., tuple[Any, Any]], caller: str
+) -> optax.GradientTransformationExtraArgs:
+    """A transformation of trees of square matrices, with a check of what it is given."""
+
+    def check_matrices(tree: Any) -> None:
+        for path, leaf in named_leaves(tree):
+            as_square_matrices(f"{caller}: params {path}".rstrip(), leaf)
+
+    def checked_init(params: Any) -> Any:
+        check_matrices(params)
+        return init(params)
+
+    def checked_update(updates: Any, state: Any, params: Any = None, **extra: Any) -> Any:
+        check_updates(updates, params, caller)
+        check_matrices(params)
+        return update(updates, state, params, **extra)
+
+    return optax.GradientTransformationExtraArgs(checked_init, checked_update)
+
+
 def _wide(leaf: Any) -> jax.Array:
     array = jnp.asarray(leaf)
     return array.astype(jnp.promote_types(array.dtype, jnp.float32))
@@ -97,8 +117,10 @@ def _like(old: jax.Array, new: jax.Array) -> jax.Array:
     return new if jax.typeof(new).sharding == sharding else jax.sharding.reshard(new, sharding)
 
 
-def _check_same_structure(updates: Any, params: Any, caller: str) -> None:
-    """ValueError that names the first leaf in which they differ."""
+def check_updates(updates: Any, params: Any, caller: str) -> None:
+    """ValueError unless there are params, that names the first leaf in which updates differ."""
+    if params is None:
+        raise ValueError(f"{caller} needs params: call update(updates, state, params)")
     new_tree: Any
     old_tree: Any
     new_leaves, new_tree = jax.tree.flatten(updates)

@@ -30,7 +30,7 @@ ORDER = [
     "wrappers",
     "paths cells text",
     "selection",
-    "transforms convert optimizers",
+    "transforms convert optimizers group",
     "bptt",
     "recurrent_layer",
     "model",

@@ -1,0 +1,278 @@
+"""``keep_orthogonal`` and the parts of a chain, on models, and in company."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import linen as nn
+
+from jaxrnn import (
+    SequenceModel,
+    VanillaCell,
+    diagnostics,
+    group,
+    keep_orthogonal,
+    project_recurrent,
+    retract_params,
+    training,
+)
+from tests.numpy_reference import B, C, D, N, S, T
+
+RATE = 0.02
+
+
+@pytest.fixture
+def model():
+    return SequenceModel(VanillaCell(N), C)
+
+
+def params_of(model, dtype=jnp.float32, seed=0):
+    inputs = jnp.zeros((B, T, D))
+    params = model.init(jax.random.key(seed), inputs)["params"]
+    params = jax.tree.map(lambda leaf: leaf.astype(dtype), params)
+    return retract_params(params)  # to the digits of the dtype
+
+
+def gradients_like(params, rng):
+    return jax.tree.map(
+        lambda leaf: jnp.asarray(rng.standard_normal(leaf.shape), leaf.dtype), params
+    )
+
+
+def steps(optimizer, params, rng, count=5):
+    """The parameters after some steps of random gradients."""
+    state = optimizer.init(params)
+    update = jax.jit(optimizer.update)
+    for _ in range(count):
+        updates, state = update(gradients_like(params, rng), state, params)
+        params = optax.apply_updates(params, updates)
+    return params
+
+
+def error_of(params, where=None):
+    return float(diagnostics.recurrent_diagnostics(params, where)[1])
+
+
+def test_others_move_as_before_and_the_matrix_along_the_group(model, x64):
+    params = params_of(model, jnp.float64)
+    kept = steps(keep_orthogonal(optax.adam(RATE)), params, np.random.default_rng(1))
+    plain = steps(optax.adam(RATE), params, np.random.default_rng(1))
+    np.testing.assert_array_equal(kept["readout"]["kernel"], plain["readout"]["kernel"])
+    np.testing.assert_array_equal(kept["cell"]["i"]["kernel"], plain["cell"]["i"]["kernel"])
+    W = params["cell"]["h"]["kernel"].T
+    rng, optimizer = np.random.default_rng(1), group.on_group(optax.adam(RATE))
+    state = optimizer.init(W)
+    for _ in range(5):
+        G = gradients_like(params, rng)["cell"]["h"]["kernel"].T
+        move, state = optimizer.update(G, state, W)
+        W = W + move
+    np.testing.assert_allclose(kept["cell"]["h"]["kernel"], W.T, rtol=0, atol=1e-14)
+    assert error_of(kept) < 5e-14  # 7 products of N terms and more
+
+
+def test_the_same_as_a_chain_of_its_parts(model, x64):
+    params = params_of(model, jnp.float64)
+    adam = optax.adam(RATE)
+    chained = optax.chain(group.to_skew(), adam, group.from_skew())
+    for one, other in zip(
+        jax.tree.leaves(steps(chained, params, np.random.default_rng(1))),
+        jax.tree.leaves(steps(keep_orthogonal(adam), params, np.random.default_rng(1))),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_muon_as_a_chain_of_its_parts(model, x64):
+    params = params_of(model, jnp.float64)
+    where = "h/kernel"
+    chained = optax.chain(
+        group.to_skew(where),
+        group.orthogonalize_skew(0.9, where),
+        optax.scale_by_learning_rate(RATE),
+        group.from_skew(where=where),
+    )
+    method = keep_orthogonal(optax.sgd(RATE), group.group_muon(RATE), where)
+    found = [steps(one, params, np.random.default_rng(1)) for one in (chained, method)]
+    jax.tree.map(
+        lambda one, other: np.testing.assert_allclose(one, other, rtol=0, atol=1e-14), *found
+    )
+
+
+def test_layouts_are_transposes_of_each_other(rng, x64):
+    W = np.linalg.qr(rng.standard_normal((N, N)))[0]
+    optimizers = {
+        layout: keep_orthogonal(optax.adam(RATE), where="W", layout=layout)
+        for layout in ("in_out", "out_in")
+    }
+    G = rng.standard_normal((N, N))
+    moves = {}
+    for layout, optimizer in optimizers.items():
+        turned = (lambda M: M.T) if layout == "in_out" else (lambda M: M)
+        params, gradients = ({"W": jnp.asarray(turned(M))} for M in (W, G))
+        updates, _ = optimizer.update(gradients, optimizer.init(params), params)
+        moves[layout] = turned(updates["W"])
+    np.testing.assert_array_equal(moves["in_out"], moves["out_in"])
+
+
+def test_the_tangent_before_the_optimizer_is_not_the_tangent_after_it(model, x64):
+    """Before, moments are those of tangent vectors; after, the step is tangent."""
+    params, adam, to_tangent = params_of(model, jnp.float64), optax.adam(RATE), group.to_tangent()
+    found = {
+        name: steps(optax.chain(*chain), params, np.random.default_rng(1), count=1)
+        for name, chain in {
+            "before": (to_tangent, adam),
+            "after": (adam, to_tangent),
+            "not at all": (adam,),
+        }.items()
+    }
+    W = params["cell"]["h"]["kernel"].T
+
+    def share_off_the_group(moved):
+        A = W.T @ (moved["cell"]["h"]["kernel"].T - W)
+        return float(jnp.linalg.norm(A + A.T) / jnp.linalg.norm(A))
+
+    shares = {name: share_off_the_group(moved) for name, moved in found.items()}
+    assert shares["after"] < 1e-12
+    assert 0.01 < shares["before"] < shares["not at all"]
+
+
+def test_gates_seeds_and_other_names(rng):
+    model = SequenceModel(nn.LSTMCell(N), C)
+    params = jax.vmap(lambda key: model.init(key, jnp.zeros((B, T, D)))["params"])(
+        jax.random.split(jax.random.key(0), S)
+    )
+    moved = steps(keep_orthogonal(optax.adam(RATE)), params, rng)
+    assert error_of(moved) < 2e-6
+    for gate in "ifgo":
+        assert (
+            float(
+                jnp.abs(
+                    moved["cell"][f"h{gate}"]["kernel"] - params["cell"][f"h{gate}"]["kernel"]
+                ).max()
+            )
+            > RATE
+        )
+    tree = {"mine": jnp.eye(N), "h": {"kernel": jnp.eye(N)}}
+    moved = steps(keep_orthogonal(optax.sgd(0.3), where="mine"), tree, rng)
+    assert error_of({"h": {"kernel": moved["mine"]}}) < 1e-6
+    assert error_of(moved) > 0.1
+
+
+def test_vmap_over_seeds_is_each_seed_alone(model, rng):
+    optimizer = keep_orthogonal(optax.adam(RATE))
+    params = [params_of(model, seed=seed) for seed in range(S)]
+    gradients = [gradients_like(one, rng) for one in params]
+
+    def one_step(params, gradients):
+        return optimizer.update(gradients, optimizer.init(params), params)[0]
+
+    together = jax.vmap(one_step)(
+        *(jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees) for trees in (params, gradients))
+    )
+    for seed in range(S):
+        alone = one_step(params[seed], gradients[seed])
+        jax.tree.map(
+            lambda leaf, own, seed=seed: np.testing.assert_allclose(leaf[seed], own, atol=1e-6),
+            together,
+            alone,
+        )
+
+
+def test_training_with_chunks_two_devices_and_donation(model, rng):
+    optimizer = optax.chain(optax.clip_by_global_norm(1.0), keep_orthogonal(optax.adam(RATE)))
+    loss = training.regression_loss(model)
+    batches = (
+        jnp.asarray(rng.standard_normal((9, 4, T, D)), jnp.float32),
+        jnp.asarray(rng.standard_normal((9, 4, T, C)), jnp.float32),
+    )
+    found = []
+    for devices in range(1, len(jax.devices()) + 1):
+        chunk = jax.jit(
+            training.make_train_chunk(loss, optimizer, devices=devices), donate_argnums=0
+        )
+        _, measured = chunk(training.TrainState.create(params_of(model), optimizer), batches)
+        assert float(measured.orthogonality_error.max()) < 1e-6
+        assert measured.loss[-1] < measured.loss[0]
+        found.append(measured.loss)
+    np.testing.assert_allclose(found[0], found[-1], rtol=1e-4)
+
+
+def test_bfloat16_is_as_orthogonal_as_its_digits(model, rng):
+    params = params_of(model, jnp.bfloat16)
+    moved = steps(keep_orthogonal(optax.adam(RATE)), params, rng)
+    assert moved["cell"]["h"]["kernel"].dtype == jnp.bfloat16
+    assert error_of(moved) < N * float(jnp.finfo(jnp.bfloat16).eps)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda kept: optax.chain(optax.clip_by_global_norm(0.1), kept),
+        lambda kept: optax.MultiSteps(kept, 2),
+        lambda kept: optax.apply_if_finite(kept, 3),
+        lambda kept: optax.inject_hyperparams(lambda rate: keep_orthogonal(optax.adam(rate)))(
+            rate=RATE
+        ),
+        lambda kept: optax.partition(
+            {"matrix": kept, "rest": optax.sgd(0.1)},
+            lambda params: jax.tree_util.tree_map_with_path(
+                lambda path, _: "matrix" if "'h'" in str(path) else "rest", params
+            ),
+        ),
+        lambda kept: keep_orthogonal(optax.adamw(RATE, weight_decay=0.3)),
+        lambda kept: keep_orthogonal(optax.contrib.muon(RATE)),
+        lambda kept: keep_orthogonal(optax.lion(RATE)),
+        lambda kept: keep_orthogonal(optax.adam(optax.cosine_decay_schedule(RATE, 9))),
+        lambda kept: optax.chain(group.to_tangent(), optax.adam(RATE), project_recurrent()),
+        lambda kept: keep_orthogonal(optax.adam(0.1), group.exprnn(optax.rmsprop(RATE))),
+        lambda kept: keep_orthogonal(optax.adam(0.1), group.stiefel_adam(RATE)),
+        lambda kept: keep_orthogonal(optax.adam(0.1), group.pogo(group.matrix_adam(RATE))),
+    ],
+)
+def test_in_company_the_matrix_stays_orthogonal(make, model, rng):
+    optimizer = make(keep_orthogonal(optax.adam(RATE)))
+    params = params_of(model)
+    moved = steps(optimizer, params, rng, count=6)
+    assert error_of(moved) < 2e-6
+    for path in (("cell", "h", "kernel"), ("readout", "kernel")):
+        old, new = params, moved
+        for key in path:
+            old, new = old[key], new[key]
+        assert float(jnp.abs(new - old).max()) > 1e-3
+
+
+def test_a_frozen_matrix_stays(model, rng):
+    labels = lambda params: jax.tree_util.tree_map_with_path(  # noqa: E731
+        lambda path, _: "frozen" if "'h'" in str(path) else "rest", params
+    )
+    optimizer = optax.partition({"frozen": optax.set_to_zero(), "rest": optax.adam(RATE)}, labels)
+    params = params_of(model)
+    moved = steps(keep_orthogonal(optimizer), params, rng)
+    np.testing.assert_allclose(
+        moved["cell"]["h"]["kernel"], params["cell"]["h"]["kernel"], atol=1e-6
+    )
+
+
+def test_bad_arguments_are_named(model, unchecked):
+    params = params_of(model)
+    with pytest.raises(ValueError, match="optimizer must be an Optax optimizer"):
+        keep_orthogonal(0.1)
+    with pytest.raises(ValueError, match="method must be an Optax optimizer"):
+        keep_orthogonal(optax.sgd(0.1), "muon")
+    with pytest.raises(ValueError, match="keep_orthogonal: where= selects none of the leaves"):
+        keep_orthogonal(optax.sgd(0.1), where="nothing").init(params)
+    with pytest.raises(ValueError, match="keep_orthogonal needs square matrices: readout/kernel"):
+        keep_orthogonal(optax.sgd(0.1), where="readout/kernel").init(params)
+    optimizer = keep_orthogonal(optax.sgd(0.1))
+    with pytest.raises(ValueError, match="keep_orthogonal needs params"):
+        optimizer.update(params, optimizer.init(params))
+    for make in (group.to_tangent, group.to_skew, group.from_skew, group.orthogonalize_skew):
+        with pytest.raises(ValueError, match="layout must be 'in_out' or 'out_in'"):
+            make(layout="rows")
+        with pytest.raises(ValueError, match=f"{make.__name__}: where= selects none"):
+            make(where="nothing").init(params)
+    with pytest.raises(ValueError, match="way must be one of"):
+        group.from_skew("euler")
+    with pytest.raises(ValueError, match="momentum must be in"):
+        group.orthogonalize_skew(1.5)
