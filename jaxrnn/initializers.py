@@ -97,10 +97,45 @@ def identity(scale: float = 1.0) -> Initializer:
     return init
 
 
-def henaff() -> Initializer:
-    """Block-diagonal 2×2 rotations by angles uniform in (−π, π) (Henaff, Szlam & LeCun 2016).
+def special_orthogonal() -> Initializer:
+    """A rotation, uniform over SO(N), the orthogonal matrices of determinant 1.
 
-    The last unit of an odd N is left alone (a 1×1 block of one).
+    What is optimised on the group never leaves the half of it that it begins in.
+
+    Example:
+      >>> W = initializers.special_orthogonal()(jax.random.key(0), (4, 4))
+      >>> print(f"{jnp.linalg.det(W):.3f}")
+      1.000
+    """
+    draw = orthogonal()
+
+    def init(key: jax.Array, shape, dtype=jnp.float32, out_sharding=None) -> jax.Array:
+        _check_square(shape, "special_orthogonal")
+        W = draw(key, shape, jnp.promote_types(dtype, jnp.float32), out_sharding)
+        sign, _ = jnp.linalg.slogdet(W)
+        return W.at[..., 0].multiply(sign[..., None]).astype(dtype)
+
+    return init
+
+
+def rotations(least: float, most: float) -> Initializer:
+    """Block-diagonal 2×2 rotations by angles uniform in (least, most), in radians.
+
+    Small angles around 0 are near the identity. The last unit of an odd N is left alone (a 1×1
+    block of one).
+
+    Example:
+      >>> W = initializers.rotations(-0.1, 0.1)(jax.random.key(0), (5, 5))
+      >>> bool(jnp.all(jnp.abs(W - jnp.eye(5)) < 0.1))
+      True
+    """
+    check_real("least", least)
+    check_real("most", most, f"finite and {least} or more", lambda value: value >= least)
+    return _rotations("rotations", least, most)
+
+
+def henaff() -> Initializer:
+    """``rotations`` by any angle, uniform in (−π, π) (Henaff, Szlam & LeCun 2016).
 
     Example:
       >>> W = initializers.henaff()(jax.random.key(0), (5, 5))
@@ -111,11 +146,27 @@ def henaff() -> Initializer:
        [0 0 1 1 0]
        [0 0 0 0 1]]
     """
+    return _rotations("henaff", -math.pi, math.pi)
 
+
+def cayley() -> Initializer:
+    """``rotations`` by angles uniform in (0, π/2), those of scoRNN (Helfrich, Willmott & Ye 2018).
+
+    Theirs is the Cayley transform of blocks of ±√((1 − cos t) / (1 + cos t)), which turns by t.
+
+    Example:
+      >>> W = initializers.cayley()(jax.random.key(0), (4, 4))
+      >>> bool(jnp.all(jnp.diagonal(W) > 0))
+      True
+    """
+    return _rotations("cayley", 0.0, math.pi / 2)
+
+
+def _rotations(name: str, least: float, most: float) -> Initializer:
     def init(key: jax.Array, shape, dtype=jnp.float32, out_sharding=None) -> jax.Array:
-        _check_square(shape, "henaff")
+        _check_square(shape, name)
         *batch, N, _ = shape
-        angles = jax.random.uniform(key, (*batch, N // 2), dtype, -math.pi, math.pi)
+        angles = jax.random.uniform(key, (*batch, N // 2), dtype, least, most)
         even = 2 * jnp.arange(N // 2)
         W = jnp.broadcast_to(jnp.eye(N, dtype=dtype), shape)
         W = W.at[..., even, even].set(jnp.cos(angles))

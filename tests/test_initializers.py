@@ -16,6 +16,9 @@ EVERY = {
     "orthogonal": initializers.orthogonal(),
     "identity": initializers.identity(),
     "henaff": initializers.henaff(),
+    "cayley": initializers.cayley(),
+    "rotations": initializers.rotations(-0.5, 2.0),
+    "special_orthogonal": initializers.special_orthogonal(),
 }
 RANDOM = EVERY.keys() - {"identity"}
 
@@ -98,8 +101,9 @@ def test_identity_is_scale_times_one(shape):
 
 
 @pytest.mark.parametrize("N", [1, 6, 7])
-def test_henaff_is_two_by_two_rotations(N):
-    for W in drawn(initializers.henaff(), (4, N, N)):
+@pytest.mark.parametrize("name", ["henaff", "cayley", "rotations"])
+def test_two_by_two_rotations(name, N):
+    for W in drawn(EVERY[name], (4, N, N)):
         expected = np.eye(N)
         for i in range(0, N - 1, 2):
             angle = np.arctan2(W[i + 1, i], W[i, i])
@@ -108,14 +112,44 @@ def test_henaff_is_two_by_two_rotations(N):
         np.testing.assert_allclose(W, expected, rtol=0, atol=3e-7)  # 2 eps of float32
 
 
-def test_henaff_angles_are_uniform():
-    W = drawn(initializers.henaff(), (40, 50, 50))
+@pytest.mark.parametrize(
+    ("name", "least", "most"),
+    [("henaff", -np.pi, np.pi), ("cayley", 0, np.pi / 2), ("rotations", -0.5, 2)],
+)
+def test_angles_are_uniform(name, least, most):
+    W = drawn(EVERY[name], (40, 50, 50))
     even = np.arange(0, 50, 2)
     angles = np.arctan2(W[:, even + 1, even], W[:, even, even])
-    assert_uniform(angles.ravel(), -np.pi - 1e-6, np.pi + 1e-6)  # rounded in float32
+    assert_uniform(angles.ravel(), least - 1e-6, most + 1e-6)  # rounded in float32
 
 
-@pytest.mark.parametrize("name", ["identity", "henaff"])
+def test_cayley_is_the_transform_of_its_source():
+    """(I + A)⁻¹ (I − A) of skew blocks, with s = √((1 − cos t) / (1 + cos t))."""
+    W = drawn(initializers.cayley(), (6, 6))
+    A = np.zeros((6, 6))
+    for i in range(0, 6, 2):
+        t = np.arctan2(W[i + 1, i], W[i, i])
+        s = np.sqrt((1 - np.cos(t)) / (1 + np.cos(t)))
+        A[i, i + 1], A[i + 1, i] = s, -s
+    np.testing.assert_allclose(np.linalg.solve(np.eye(6) + A, np.eye(6) - A), W, rtol=0, atol=1e-6)
+
+
+def test_special_orthogonal_is_uniform_over_the_rotations():
+    keys = jax.random.split(jax.random.key(0), 500)
+    W = np.asarray(jax.vmap(lambda key: initializers.special_orthogonal()(key, SQUARE))(keys))
+    assert reference.orthogonality_error(W).max() < 1e-6
+    np.testing.assert_allclose(np.linalg.det(W), 1, atol=1e-5)
+    assert np.abs(W.mean(axis=0)).max() < 4.5 / np.sqrt(7 * 500)  # as above
+
+
+def test_bad_angles_are_named():
+    with pytest.raises(ValueError, match="most must be finite and 2.0 or more, got 1.0"):
+        initializers.rotations(2.0, 1.0)
+    with pytest.raises(ValueError, match="least must be a finite number"):
+        initializers.rotations(np.nan, 1.0)
+
+
+@pytest.mark.parametrize("name", ["identity", "henaff", "cayley", "special_orthogonal"])
 @pytest.mark.parametrize("shape", [(4, 7), (3, 4, 7), (7,)])
 def test_matrices_that_are_not_square_are_refused(name, shape):
     with pytest.raises(ValueError, match=f"{name}.* square .* got shape .*{shape[-1]}"):

@@ -201,7 +201,14 @@ def test_initialisers_are_what_they_say():
     generator = torch.Generator().manual_seed(0)
     identity = torch.eye(N)
     assert torch.equal(initializers.identity(0.5)(generator, (N, N)), 0.5 * identity)
-    for init in (initializers.orthogonal(), initializers.henaff()):
+    with pytest.raises(ValueError, match="most must be finite and 2.0 or more, got 1.0"):
+        initializers.rotations(2.0, 1.0)
+    for init in (
+        initializers.orthogonal(),
+        initializers.special_orthogonal(),
+        initializers.henaff(),
+        initializers.cayley(),
+    ):
         W = init(generator, (N, N), torch.float64)
         # Rounding of sums of five products of size one.
         torch.testing.assert_close(W.T @ W, identity.double(), rtol=0, atol=1e-14)

@@ -95,8 +95,40 @@ def identity(scale: float = 1.0) -> Initializer:
     return init
 
 
+def special_orthogonal() -> Initializer:
+    """A rotation, uniform over SO(N), the orthogonal matrices of determinant 1.
+
+    Example:
+      >>> W = initializers.special_orthogonal()(torch.Generator(), (4, 4))
+      >>> print(f"{torch.linalg.det(W):.3f}")
+      1.000
+    """
+    draw = orthogonal()
+
+    def init(generator: Generator, shape, dtype=torch.float32) -> Tensor:
+        _check_square(shape, "special_orthogonal")
+        W = draw(generator, shape, dtype)
+        W[:, 0] *= torch.linalg.slogdet(W).sign
+        return W
+
+    return init
+
+
+def rotations(least: float, most: float) -> Initializer:
+    """Block-diagonal 2×2 rotations by angles uniform in (least, most), in radians.
+
+    Example:
+      >>> W = initializers.rotations(-0.1, 0.1)(torch.Generator(), (5, 5))
+      >>> ((W - torch.eye(5)).abs() < 0.1).all().item()
+      True
+    """
+    check_real("least", least)
+    check_real("most", most, f"finite and {least} or more", lambda value: value >= least)
+    return _rotations("rotations", least, most)
+
+
 def henaff() -> Initializer:
-    """Block-diagonal 2×2 rotations by angles uniform in (−π, π) (Henaff, Szlam & LeCun 2016).
+    """``rotations`` by any angle, uniform in (−π, π) (Henaff, Szlam & LeCun 2016).
 
     Example:
       >>> print((initializers.henaff()(torch.Generator(), (5, 5)) != 0).int().numpy())
@@ -106,16 +138,30 @@ def henaff() -> Initializer:
        [0 0 1 1 0]
        [0 0 0 0 1]]
     """
+    return _rotations("henaff", -math.pi, math.pi)
 
+
+def cayley() -> Initializer:
+    """``rotations`` by angles uniform in (0, π/2), those of scoRNN (Helfrich, Willmott & Ye 2018).
+
+    Example:
+      >>> W = initializers.cayley()(torch.Generator(), (4, 4))
+      >>> (W.diagonal() > 0).all().item()
+      True
+    """
+    return _rotations("cayley", 0.0, math.pi / 2)
+
+
+def _rotations(name: str, least: float, most: float) -> Initializer:
     def init(generator: Generator, shape, dtype=torch.float32) -> Tensor:
-        _check_square(shape, "henaff")
+        _check_square(shape, name)
         N = shape[-1]
-        angles = torch.empty(N // 2, dtype=dtype).uniform_(-math.pi, math.pi, generator=generator)
+        angles = -torch.empty(N // 2, dtype=dtype).uniform_(-most, -least, generator=generator)
         even = 2 * torch.arange(N // 2)
         W = torch.eye(N, dtype=dtype)
         W[even, even] = W[even + 1, even + 1] = torch.cos(angles)
-        W[even, even + 1] = torch.sin(angles)
-        W[even + 1, even] = -torch.sin(angles)
+        W[even, even + 1] = -torch.sin(angles)
+        W[even + 1, even] = torch.sin(angles)
         return W
 
     return init
