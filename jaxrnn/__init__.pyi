@@ -23,6 +23,7 @@ from .tasks import CopyTask as CopyTask
 from .text import CharacterTask as CharacterTask
 from .text import Text as Text
 from .training import TrainState as TrainState
+from .transforms import assert_orthogonal as assert_orthogonal
 from .transforms import project_recurrent as project_recurrent
 from .transforms import retract_params as retract_params
 from .wrappers import LeakyCell as LeakyCell
@@ -42,6 +43,7 @@ __all__ = [
     "TrainState",
     "TruncatedCell",
     "VanillaCell",
+    "assert_orthogonal",
     "bptt",
     "convert",
     "diagnose",

@@ -13,9 +13,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxrnn.checks import described
+from jaxrnn.checks import check_not_negative, described
 from jaxrnn.orthogonal import RETRACTIONS, Retraction
-from jaxrnn.paths import Predicate
+from jaxrnn.paths import Predicate, named_leaves
 from jaxrnn.selection import Layout, Selection, on_matrices
 
 
@@ -113,6 +113,57 @@ def retract_params(
     retract, selection = _resolve(retraction), Selection(where, layout, "retract_params")
     places = selection.places(params)
     return selection.put(params, places, [retract(W) for W in selection.take(params, places)])
+
+
+def assert_orthogonal(
+    params: optax.Params, tolerance: float = 1e-4, where: Predicate | str | None = None
+) -> None:
+    """An error unless the selected leaves are orthogonal, for a training step to be sure.
+
+    What is wrong in a chain does not show: a projection before Adam instead of after it, an average
+    of parameters behind it (``retract_params`` makes such an average orthogonal), a leaf that
+    ``where`` did not select. Under jit the values are compared as the program runs, which takes a
+    product of N × N matrices each and a call back to Python.
+
+    Args:
+      params: any pytree.
+      tolerance: the largest ‖WᵀW − I‖_F / √N allowed; 1e-4 is far from rounding in float32.
+      where: as in ``project_recurrent``.
+
+    Raises:
+      ValueError: a leaf that is not orthogonal; under jit JAX's own error, which ends with the same
+        words. No leaf selected, or one that is not a square floating-point matrix.
+
+    Example:
+      >>> assert_orthogonal({"h": {"kernel": jnp.eye(3)}})
+      >>> assert_orthogonal({"h": {"kernel": 1.1 * jnp.eye(3)}})
+      Traceback (most recent call last):
+          ...
+      ValueError: h/kernel is not orthogonal: ‖WᵀW − I‖_F / √N is 0.21, above 0.0001
+    """
+    check_not_negative("tolerance", tolerance)
+    selection = Selection(where, "out_in", "assert_orthogonal")
+    places = selection.places(params)
+    paths = [named_leaves(params)[place][0] for place in places]
+    errors = [_distance(W) for W in selection.take(params, places)]
+
+    def check(*errors: Any) -> None:
+        for path, error in zip(paths, errors, strict=True):
+            if not error <= tolerance:  # NaN too
+                words = f"‖WᵀW − I‖_F / √N is {error:.2g}, above {tolerance:g}"
+                raise ValueError(f"{path} is not orthogonal: {words}")
+
+    if any(isinstance(error, jax.core.Tracer) for error in errors):
+        jax.debug.callback(check, *errors)
+    else:
+        check(*errors)
+
+
+def _distance(W: jax.Array) -> jax.Array:
+    """‖WᵀW − I‖_F / √N, the largest of a batch."""
+    N = W.shape[-1]
+    off = jnp.matmul(W.mT, W, precision="highest") - jnp.eye(N, dtype=W.dtype)
+    return jnp.max(jnp.linalg.norm(off, axis=(-2, -1))) / N**0.5
 
 
 def _check_every(every: Any) -> None:

@@ -143,7 +143,7 @@ def test_special_orthogonal_is_uniform_over_the_rotations():
 
 
 def test_bad_angles_are_named():
-    with pytest.raises(ValueError, match="most must be finite and 2.0 or more, got 1.0"):
+    with pytest.raises(ValueError, match=r"most must be finite and 2\.0 or more, got 1\.0"):
         initializers.rotations(2.0, 1.0)
     with pytest.raises(ValueError, match="least must be a finite number"):
         initializers.rotations(np.nan, 1.0)

@@ -201,7 +201,7 @@ def test_initialisers_are_what_they_say():
     generator = torch.Generator().manual_seed(0)
     identity = torch.eye(N)
     assert torch.equal(initializers.identity(0.5)(generator, (N, N)), 0.5 * identity)
-    with pytest.raises(ValueError, match="most must be finite and 2.0 or more, got 1.0"):
+    with pytest.raises(ValueError, match=r"most must be finite and 2\.0 or more, got 1\.0"):
         initializers.rotations(2.0, 1.0)
     for init in (
         initializers.orthogonal(),

@@ -12,7 +12,13 @@ import pytest
 from flax import linen as nn
 from flax import nnx
 
-from jaxrnn import VanillaCell, orthogonal, project_recurrent, retract_params
+from jaxrnn import (
+    VanillaCell,
+    assert_orthogonal,
+    orthogonal,
+    project_recurrent,
+    retract_params,
+)
 from jaxrnn.paths import named_leaves
 from tests import numpy_reference as reference
 from tests.numpy_reference import B, D, N, S
@@ -368,3 +374,39 @@ def test_retracted_params_are_orthogonal_at_any_size(rng, scale, unchecked):
         retract_params(params, layout="rows")
     with pytest.raises(ValueError, match="selects none of the leaves"):
         retract_params(params, where="nowhere")
+
+
+def test_an_orthogonal_leaf_passes_and_another_is_named(rng, x64):
+    W = reference.qr(rng.standard_normal((S, N, N)))
+    params = {"h": {"kernel": jnp.asarray(W)}, "Dense_0": {"kernel": jnp.ones((N, N))}}
+    assert_orthogonal(params, 1e-13)
+    jax.jit(assert_orthogonal)(params)
+    off = {"h": {"kernel": jnp.asarray(W).at[S - 1, 2, 3].add(0.1)}}
+    with pytest.raises(ValueError, match=r"h/kernel is not orthogonal: .* is 0\.0\d+, above"):
+        assert_orthogonal(off)
+    assert_orthogonal(off, tolerance=0.2)
+    with pytest.raises(ValueError, match=r"h/kernel is not orthogonal: .* is nan"):
+        assert_orthogonal({"h": {"kernel": jnp.full((N, N), jnp.nan)}})
+    with pytest.raises(ValueError, match="assert_orthogonal: where= selects none"):
+        assert_orthogonal(params, where="mine")
+    with pytest.raises(ValueError, match="tolerance must be 0 or more"):
+        assert_orthogonal(params, tolerance=-1.0)
+
+
+def test_the_check_stops_a_jitted_step(rng):
+    """A projection before Adam, where it should come last."""
+    params = random_tree(rng)
+    optimizer = optax.chain(project_recurrent(), optax.adam(1e-2))
+
+    def step(at, _):
+        params, state = at
+        updates, state = optimizer.update(params, state, params)
+        params = optax.apply_updates(params, updates)
+        assert_orthogonal(params)
+        return (params, state), None
+
+    with pytest.raises(Exception, match="cell/h/kernel is not orthogonal") as caught:
+        jax.block_until_ready(
+            jax.jit(lambda at: jax.lax.scan(step, at, length=3))((params, optimizer.init(params)))
+        )
+    assert isinstance(caught.value, jax.errors.JaxRuntimeError)
