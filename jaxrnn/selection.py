@@ -86,6 +86,8 @@ def of_matrices(
 
     def checked_init(params: Any) -> Any:
         check_matrices(params)
+        for path, leaf in named_leaves(params):
+            check_near_group(path or "params", _wide(leaf), caller)
         return init(params)
 
     def checked_update(updates: Any, state: Any, params: Any = None, **extra: Any) -> Any:
@@ -94,6 +96,22 @@ def of_matrices(
         return update(updates, state, params, **extra)
 
     return optax.GradientTransformationExtraArgs(checked_init, checked_update)
+
+
+def check_near_group(path: str, W: jax.Array, caller: str) -> None:
+    """ValueError unless W is near the orthogonal group, where its values are known: not under jit.
+
+    Half is how far ‖WᵀW − I‖_F may be for the steps here, which keep W orthogonal, to make it so.
+    """
+    if isinstance(W, jax.core.Tracer):
+        return
+    off = jnp.matmul(W.mT, W, precision="highest") - jnp.eye(W.shape[-1], dtype=W.dtype)
+    distance = jnp.max(jnp.linalg.norm(off, axis=(-2, -1)), initial=0.0)
+    if distance > 0.5:
+        raise ValueError(
+            f"{caller} starts from orthogonal matrices, such as retract_params makes: of {path} "
+            f"‖WᵀW − I‖_F is {distance:.2g}"
+        )
 
 
 def _wide(leaf: Any) -> jax.Array:

@@ -21,8 +21,9 @@ The examples in docstrings begin with
     >>> from torch_ref import *
 """
 
-from torch_ref import convert, diagnostics, initializers, optimizers, orthogonal, training
+from torch_ref import convert, diagnostics, group, initializers, optimizers, orthogonal, training
 from torch_ref.cells import GRUCell, LSTMCell, VanillaCell
+from torch_ref.group import keep_orthogonal
 from torch_ref.model import SequenceModel
 from torch_ref.optimizers import trainable
 from torch_ref.sampling import sample
@@ -43,7 +44,9 @@ __all__ = [
     "VanillaCell",
     "convert",
     "diagnostics",
+    "group",
     "initializers",
+    "keep_orthogonal",
     "optimizers",
     "orthogonal",
     "project_recurrent",

@@ -52,17 +52,14 @@ class project_recurrent:  # noqa: N801 — the name of its Optax counterpart
         where: Predicate | str | None = None,
         layout: Literal["in_out", "out_in"] = "out_in",
     ) -> None:
-        check_kind("model", model, nn.Module, "a torch.nn.Module")
         if not callable(retraction):
             check_one_of("retraction", retraction, RETRACTIONS)
             retraction = RETRACTIONS[retraction]
         check_whole("every", every)
-        if not isinstance(layout, str) or layout not in ("in_out", "out_in"):
-            raise ValueError(f"layout must be 'in_out' or 'out_in', got {layout!r}")
         self.retract = retraction
         self.every = every
         self.transposed = layout == "in_out"
-        self.selected = _selected(model, where)
+        self.selected = selected(model, where, layout, "project_recurrent")
         self.count = 0
 
     @torch.no_grad()
@@ -83,18 +80,23 @@ class project_recurrent:  # noqa: N801 — the name of its Optax counterpart
         return Q.mT if self.transposed else Q
 
 
-def _selected(model: nn.Module, where: Predicate | str | None) -> list[Tensor]:
+def selected(
+    model: nn.Module, where: Predicate | str | None, layout: str, caller: str
+) -> list[Tensor]:
     """The parameters that ``where`` takes, each checked to hold square floating-point matrices."""
+    check_kind("model", model, nn.Module, "a torch.nn.Module")
+    if not isinstance(layout, str) or layout not in ("in_out", "out_in"):
+        raise ValueError(f"layout must be 'in_out' or 'out_in', got {layout!r}")
     selects = as_predicate(where)
     named = list(model.named_parameters())
     chosen = [(path, leaf) for path, leaf in named if as_bool(selects(path, leaf))]
     if not chosen:
         listing = ", ".join(f"{path} {tuple(leaf.shape)}" for path, leaf in named)
-        raise ValueError(f"project_recurrent: where= selects none of the parameters: {listing}")
+        raise ValueError(f"{caller}: where= selects none of the parameters: {listing}")
     for path, leaf in chosen:
         shape = tuple(leaf.shape)
         if gates(leaf) is None:
-            raise ValueError(f"project_recurrent needs square matrices: {path} has shape {shape}")
+            raise ValueError(f"{caller} needs square matrices: {path} has shape {shape}")
         if not leaf.dtype.is_floating_point:
-            raise ValueError(f"project_recurrent needs floating point: {path} is {leaf.dtype}")
+            raise ValueError(f"{caller} needs floating point: {path} is {leaf.dtype}")
     return [leaf for _, leaf in chosen]

@@ -8,8 +8,8 @@ import optax
 
 from jaxrnn.array_checks import check_optimizer
 from jaxrnn.group import maps
-from jaxrnn.paths import Predicate
-from jaxrnn.selection import Layout, Selection, on_matrices
+from jaxrnn.paths import Predicate, named_leaves
+from jaxrnn.selection import Layout, Selection, check_near_group, on_matrices
 
 
 def keep_orthogonal(
@@ -36,7 +36,8 @@ def keep_orthogonal(
       layout: as in ``project_recurrent``.
 
     Raises:
-      ValueError: no optimizer; else as ``project_recurrent``.
+      ValueError: no optimizer; at init, outside of jit, matrices far from orthogonal ones; else as
+        ``project_recurrent``.
 
     Example:
       >>> optimizer = keep_orthogonal(optax.adam(1e-3))
@@ -58,6 +59,9 @@ def keep_orthogonal(
     optimizer = optax.with_extra_args_support(optimizer)
 
     def init(params: Any) -> Any:
+        places, paths = selection.places(params), named_leaves(params)
+        for place, W in zip(places, selection.take(params, places), strict=True):
+            check_near_group(paths[place][0], W, "keep_orthogonal")
         return optimizer.init(_at_origin(params, selection))
 
     def update(updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:

@@ -6,7 +6,9 @@ is a coordinate of the group near W, W itself at A = 0, and the gradient in it i
 All functions take (..., N, N), leading dimensions being a batch of matrices.
 """
 
+import math
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,9 +17,6 @@ from jaxtyping import Array, Float
 Matrices = Float[Array, "*batch N N"]
 Map = Callable[[Matrices], Matrices]  # of A, to a rotation or close to one
 
-# The largest rotation θ, in radians, that ``second_order`` makes at once: off the group by θ⁴/4, or
-# 4e-4, which one Newton–Schulz step turns into 3/4 (θ⁴/4)², or 1.2e-7.
-MAX_ANGLE = 0.2
 MAX_STEPS = 60  # of ``polar``: 1.5^60 is 4e10
 
 
@@ -70,17 +69,26 @@ def polar(X: Matrices) -> Matrices:
     return newton_schulz(newton_schulz(X))  # of 1e-4 they leave 7.5e-9 and 4e-17
 
 
+def max_angle(dtype: Any) -> float:
+    """θ, the largest rotation in radians that ``second_order`` makes at once: 0.2 in float32.
+
+    I + A + A²/2 is off the group by θ⁴/4, of which one Newton–Schulz step leaves 3/4 (θ⁴/4)²: eps.
+    """
+    return (4 * math.sqrt(4 / 3 * float(jnp.finfo(dtype).eps))) ** 0.25
+
+
 def second_order(A: Matrices) -> Matrices:
     """I + A + A²/2, which is exp(A) up to third order, by matrix products alone.
 
-    Off the group by at most 4e-4, for a Newton–Schulz step to put right: what turns by more than
-    ``MAX_ANGLE`` is computed of A / 2^s and squared s times. The angle is bounded by
+    Off the group by no more than a Newton–Schulz step puts right: what turns by more than
+    ``max_angle`` is computed of A / 2^s and squared s times. The angle is bounded by
     ‖A‖₂⁴ ≤ ‖A²‖_F² / 2, as the singular values of a skew matrix come in pairs.
     """
     square = product(A, A)
     fourth_powers = jnp.sum(square * square, axis=(-2, -1)) / 2
     angle = jnp.max(fourth_powers, initial=0.0) ** 0.25
-    halvings = jnp.where(angle > MAX_ANGLE, jnp.ceil(jnp.log2(angle / MAX_ANGLE)), 0)
+    most = max_angle(A.dtype)
+    halvings = jnp.where(angle > most, jnp.ceil(jnp.log2(angle / most)), 0)
     halvings = jnp.where(jnp.isfinite(halvings), halvings, 0)  # NaN goes on as NaN
     scale = jnp.exp2(-halvings).astype(A.dtype)
     R = jnp.eye(A.shape[-1], dtype=A.dtype) + scale * A + scale**2 / 2 * square

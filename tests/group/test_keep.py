@@ -264,6 +264,16 @@ def test_bad_arguments_are_named(model, unchecked):
         keep_orthogonal(optax.sgd(0.1), where="nothing").init(params)
     with pytest.raises(ValueError, match="keep_orthogonal needs square matrices: readout/kernel"):
         keep_orthogonal(optax.sgd(0.1), where="readout/kernel").init(params)
+    far = jax.tree.map(lambda leaf: 1.5 * leaf, params)
+    for optimizer in (
+        keep_orthogonal(optax.sgd(0.1)),
+        keep_orthogonal(optax.sgd(0.1), group.landing()),
+    ):
+        with pytest.raises(
+            ValueError, match="starts from orthogonal matrices, such as retract_params"
+        ):
+            optimizer.init(far)
+        jax.jit(optimizer.init)(far)  # values are not known
     optimizer = keep_orthogonal(optax.sgd(0.1))
     with pytest.raises(ValueError, match="keep_orthogonal needs params"):
         optimizer.update(params, optimizer.init(params))
