@@ -28,6 +28,11 @@ def keep_orthogonal(
     to rounding, for any number of steps; W has to be so at first, as the cells here begin and as
     ``retract_params`` makes any.
 
+    Inside of it any optimizer will do: momentum, averages, schedules, clipping, L-BFGS with its
+    search along a line. What stands around it must not change an update afterwards, but for leaving
+    some of them out; and an average of parameters (lookahead, schedule_free, ema) is orthogonal
+    only after ``retract_params``. ``assert_orthogonal`` tells.
+
     Args:
       optimizer: any Optax chain, with its learning rate. Of A that rate is in radians.
       method: another optimizer for the matrices, of jaxrnn.group: ``on_group(optax.adam(1e-3))``
@@ -59,32 +64,61 @@ def keep_orthogonal(
     optimizer = optax.with_extra_args_support(optimizer)
 
     def init(params: Any) -> Any:
-        places, paths = selection.places(params), named_leaves(params)
-        for place, W in zip(places, selection.take(params, places), strict=True):
-            check_near_group(paths[place][0], W, "keep_orthogonal")
-        return optimizer.init(_at_origin(params, selection))
+        here = _Coordinates(params, selection)
+        here.check()
+        return optimizer.init(here.origin)
 
     def update(updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
         selection.check(updates, params)
-        places = selection.places(params)
-        W, G = selection.take(params, places), selection.take(updates, places)
-        a = [maps.skew(maps.product(W.mT, G)) for W, G in zip(W, G, strict=True)]
-        steps, state = optimizer.update(
-            selection.put(updates, places, a), state, _at_origin(params, selection), **extra
-        )
-        u = selection.take(steps, places)
-        moves = [maps.rotate(W, u) - W for W, u in zip(W, u, strict=True)]
-        return selection.put(steps, places, moves), state
+        here = _Coordinates(params, selection)
+        if "grad" in extra:  # of searches along a line, as optax.lbfgs makes
+            extra["grad"] = here.gradients(extra["grad"])
+        if "value_fn" in extra:
+            value_fn = extra["value_fn"]
+            extra["value_fn"] = lambda at, **more: value_fn(here.parameters(at), **more)
+        steps, state = optimizer.update(here.gradients(updates), state, here.origin, **extra)
+        return here.moves(steps), state
 
     return optax.GradientTransformationExtraArgs(init, update)
 
 
-def _at_origin(params: Any, selection: Selection) -> Any:
-    """The parameters with A = 0 in place of the matrices."""
-    leaves, treedef = jax.tree.flatten(params)
-    for place in selection.places(params):
-        leaves[place] = jnp.zeros_like(leaves[place])
-    return jax.tree.unflatten(treedef, leaves)
+class _Coordinates:
+    """Those of W exp(A) around the matrices of some parameters; all other leaves are their own."""
+
+    def __init__(self, params: Any, selection: Selection) -> None:
+        self.params, self.selection = params, selection
+        self.places = selection.places(params)
+        self.matrices = selection.take(params, self.places)
+
+    def check(self) -> None:
+        """ValueError where a matrix is far from the group."""
+        leaves = named_leaves(self.params)
+        for place, W in zip(self.places, self.matrices, strict=True):
+            check_near_group(leaves[place][0], W, self.selection.caller)
+
+    @property
+    def origin(self) -> Any:
+        """A = 0, where the matrices are."""
+        return self._put(self.params, jnp.zeros_like, self.matrices)
+
+    def gradients(self, gradients: Any) -> Any:
+        """By A, of those by W."""
+        G = self.selection.take(gradients, self.places)
+        return self._put(gradients, lambda W, G: maps.skew(maps.product(W.mT, G)), self.matrices, G)
+
+    def moves(self, steps: Any) -> Any:
+        """Of W, those of A."""
+        u = self.selection.take(steps, self.places)
+        return self._put(steps, lambda W, u: maps.rotate(W, u) - W, self.matrices, u)
+
+    def parameters(self, at: Any) -> Any:
+        """At A, by the exponential: unlike the step's own way it has a derivative."""
+        A = self.selection.take(at, self.places)
+        return self._put(at, lambda W, A: maps.rotate(W, A, "exponential"), self.matrices, A)
+
+    def _put(self, tree: Any, function: Any, *matrices: Any) -> Any:
+        found = [function(*each) for each in zip(*matrices, strict=True)]
+        return self.selection.put(tree, self.places, found)
 
 
 def _is_other(params: Any, selection: Selection) -> Any:

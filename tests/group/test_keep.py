@@ -1,15 +1,19 @@
 """``keep_orthogonal`` and the parts of a chain, on models, and in company."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import orbax.checkpoint
 import pytest
 from flax import linen as nn
 
 from jaxrnn import (
     SequenceModel,
     VanillaCell,
+    assert_orthogonal,
     diagnostics,
     group,
     keep_orthogonal,
@@ -223,6 +227,8 @@ def test_bfloat16_is_as_orthogonal_as_its_digits(model, rng):
         lambda kept: keep_orthogonal(optax.adamw(RATE, weight_decay=0.3)),
         lambda kept: keep_orthogonal(optax.contrib.muon(RATE)),
         lambda kept: keep_orthogonal(optax.lion(RATE)),
+        lambda kept: keep_orthogonal(optax.flatten(optax.adam(RATE))),
+        lambda kept: optax.masked(kept, True),
         lambda kept: keep_orthogonal(optax.adam(optax.cosine_decay_schedule(RATE, 9))),
         lambda kept: optax.chain(group.to_tangent(), optax.adam(RATE), project_recurrent()),
         lambda kept: keep_orthogonal(optax.adam(0.1), group.exprnn(optax.rmsprop(RATE))),
@@ -252,6 +258,91 @@ def test_a_frozen_matrix_stays(model, rng):
     np.testing.assert_allclose(
         moved["cell"]["h"]["kernel"], params["cell"]["h"]["kernel"], atol=1e-6
     )
+
+
+def quadratic(rng):
+    """Parameters, and a loss that a rotation of the matrix makes zero."""
+    W, target = (np.linalg.qr(rng.standard_normal((N, N)))[0] for _ in range(2))
+    target = target * np.where(np.arange(N) == 0, np.linalg.det(W @ target), 1)  # W's half of O(N)
+    params = {"h": {"kernel": jnp.asarray(W)}, "o": {"kernel": jnp.ones((N, C))}}
+
+    def loss(params, scale=1.0):
+        distance = jnp.sum((params["h"]["kernel"] - target) ** 2)
+        return scale * (distance + jnp.sum(params["o"]["kernel"] ** 2))
+
+    return params, loss
+
+
+def test_a_search_along_a_line_is_one_along_the_group(rng, x64):
+    """L-BFGS evaluates the loss where the coordinates that it tries lead to."""
+    params, loss = quadratic(rng)
+    optimizer = keep_orthogonal(optax.lbfgs())
+    state, values = optimizer.init(params), []
+    for _ in range(15):
+        value, gradients = jax.value_and_grad(loss)(params)
+        extra = {"value": value, "grad": gradients, "value_fn": loss}
+        updates, state = optimizer.update(gradients, state, params, **extra)
+        params = optax.apply_updates(params, updates)
+        values.append(float(value))
+        assert error_of(params) < 1e-13
+    assert all(later < earlier for earlier, later in itertools.pairwise(values))
+    assert values[-1] < 1e-3 * values[0]
+
+
+def test_around_the_wrapper_averages_leave_the_group_and_are_put_back(rng):
+    """What an average of orthogonal matrices needs, and what inside of the wrapper is none."""
+    params, loss = quadratic(rng)
+    kept = keep_orthogonal(optax.adam(0.05))
+
+    def trained(optimizer, params, averages=lambda params: params):
+        state = optimizer.init(params)
+        for _ in range(7):
+            updates, state = optimizer.update(jax.grad(loss)(averages(params)), state, params)
+            params = optax.apply_updates(params, updates)
+        return params, state
+
+    lookahead = optax.lookahead(kept, sync_period=7, slow_step_size=0.5)
+    synced, _ = trained(
+        lookahead, optax.LookaheadParams.init_synced(params), lambda params: params.fast
+    )
+    outside = [synced.slow, trained(optax.chain(kept, optax.ema(0.9)), params)[0]]
+    moving, state = trained(optax.contrib.schedule_free(kept, 0.05), params)
+    outside += [moving, optax.contrib.schedule_free_eval_params(state, moving)]
+    for average in outside:
+        assert error_of(average) > 1e-4
+        with pytest.raises(ValueError, match="h/kernel is not orthogonal"):
+            assert_orthogonal(average)
+        assert_orthogonal(retract_params(average), 1e-6)
+    inside = optax.chain(optax.adam(0.05), optax.ema(0.9))
+    assert_orthogonal(trained(keep_orthogonal(inside), params)[0], 1e-6)
+    free = optax.contrib.schedule_free_adamw(0.05)
+    assert_orthogonal(trained(keep_orthogonal(free), params)[0], 1e-6)
+
+
+def test_a_wrapper_that_hides_the_matrix_is_refused(model):
+    flat = optax.flatten(keep_orthogonal(optax.adam(RATE)))
+    with pytest.raises(ValueError, match="keep_orthogonal: where= selects none of the leaves"):
+        flat.init(params_of(model))
+
+
+def test_a_state_is_saved_and_restored(model, tmp_path):
+    method = group.exprnn(optax.rmsprop(RATE), every=3)
+    optimizer, params = keep_orthogonal(optax.adam(RATE), method), params_of(model)
+    rng, state = np.random.default_rng(1), optimizer.init(params)
+    for _ in range(4):
+        updates, state = optimizer.update(gradients_like(params, rng), state, params)
+        params = optax.apply_updates(params, updates)
+    with orbax.checkpoint.StandardCheckpointer() as checkpointer:
+        checkpointer.save(tmp_path / "state", (params, state))
+        checkpointer.wait_until_finished()
+        restored = checkpointer.restore(tmp_path / "state", (params, optimizer.init(params)))
+    gradients = gradients_like(params, rng)
+    for one, other in zip(
+        jax.tree.leaves(optimizer.update(gradients, state, params)),
+        jax.tree.leaves(optimizer.update(gradients, restored[1], restored[0])),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_bad_arguments_are_named(model, unchecked):
