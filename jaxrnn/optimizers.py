@@ -21,6 +21,7 @@ from jaxtyping import Array, Float
 
 from jaxrnn.array_checks import as_real_array
 from jaxrnn.checks import check_not_negative, check_whole, described, is_whole
+from jaxrnn.group import keep_orthogonal
 from jaxrnn.paths import Predicate, selected_matrices
 
 Factor = Callable[[Any], Any]  # the number of a step → what the learning rate is multiplied by
@@ -146,6 +147,7 @@ def optimizer(
     clip_adaptive: float = 0.0,
     factor: Factor | None = None,
     where: Predicate | str | None = None,
+    method: optax.GradientTransformation | None = None,
 ) -> optax.GradientTransformation:
     """Clipping, then an optimizer, with a separate rate for W_hh if one is given.
 
@@ -159,11 +161,13 @@ def optimizer(
         / ‖g_i‖), where a unit's are a row of W_xh, W_hh or W_hy, and a bias is one unit (Brock et
         al. 2021); 0: not. Entries are clipped first, then units, then g as a whole.
       factor: the k-th step, from 0, → what all rates are multiplied by; see ``schedule``.
-      where: what ``recurrent_lr`` is for, as in ``project_recurrent``.
+      where: what ``recurrent_lr`` or ``method`` is for, as in ``project_recurrent``.
+      method: of jaxrnn.group, with a rate of its own: W_hh moves along the orthogonal group by it,
+        see ``keep_orthogonal``.
 
     Raises:
-      ValueError: an unknown name; a rate or a limit that is negative or not finite; at init, no
-        leaf that ``recurrent_lr`` is for.
+      ValueError: an unknown name; a rate or a limit that is negative or not finite; both
+        ``recurrent_lr`` and a method; at init, no leaf that one of them is for.
 
     Example:
       >>> params = {"h": {"kernel": jnp.eye(2)}, "readout": {"bias": jnp.zeros(2)}}
@@ -185,6 +189,9 @@ def optimizer(
         clip_adaptive=clip_adaptive,
     )
 
+    if method is not None and recurrent_lr is not None:
+        raise ValueError(f"a method has its own rate, got recurrent_lr {recurrent_lr} beside it")
+
     def at_rate(rate: float) -> optax.GradientTransformation:
         return optax.chain(OPTIMIZERS[name](), scale_by_learning_rate(rate))
 
@@ -194,6 +201,8 @@ def optimizer(
         steps = optax.partition(groups, partial(_groups, where=where))
     if factor is not None:
         steps = optax.chain(steps, optax.scale_by_schedule(factor))
+    if method is not None:  # whose update nothing may change
+        steps = keep_orthogonal(steps, method, where)
     if clip_norm:
         steps = optax.chain(optax.clip_by_global_norm(clip_norm), steps)
     if clip_adaptive:

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import torch_ref
+from jaxrnn import assert_orthogonal, group, keep_orthogonal, retract_params
 from jaxrnn.convert import from_weights
 from jaxrnn.optimizers import (
     OPTIMIZERS,
@@ -46,6 +47,21 @@ def last_updates(optimizer, params, grads):
     for gradient in grads:
         updates, state = update(gradient, state, params)
     return updates
+
+
+def test_a_method_moves_the_matrix_alone_and_inside_of_clipping_and_schedule(params_and_grads):
+    params, grads = params_and_grads
+    params = retract_params(params)
+    method = group.group_muon(0.03)
+    factor = schedule(warmup_steps=2, decay_steps=9)
+    ours = adam(1e-3, clip_norm=0.5, factor=factor, method=method)
+    rest = optax.chain(optax.adam(1e-3), optax.scale_by_schedule(factor))
+    by_hand = optax.chain(optax.clip_by_global_norm(0.5), keep_orthogonal(rest, method))
+    updates = last_updates(ours, params, grads)
+    assert_trees_close(updates, last_updates(by_hand, params, grads), **FLOAT64)
+    assert_orthogonal(optax.apply_updates(params, last_updates(ours, params, grads[:1])), 1e-13)
+    with pytest.raises(ValueError, match="a method has its own rate, got recurrent_lr"):
+        adam(1e-3, recurrent_lr=0.1, method=method)
 
 
 @pytest.mark.parametrize(("ours", "optax_own"), PAIRS)
