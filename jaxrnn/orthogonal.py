@@ -7,6 +7,7 @@ An optimizer step moves W_hh off the orthogonal group; a retraction puts it back
     qr                      Q·diag(s) of W = QR, s = sign of diag(R)      no, but unique and cheap
     householder             the same, by Householder reflections always   no
     polar                   U Vᵀ of W = U Σ Vᵀ                            yes, in Frobenius norm
+    newton_schulz           the same, by products where W is near enough  yes
     qr_unsigned             Q of W = QR, signs as the library leaves them no: shows what goes wrong
     gram_schmidt            column by column, against the original column no: loses orthogonality
     modified_gram_schmidt   column by column, against what is left of it  no: loses less of it
@@ -18,35 +19,29 @@ differ in cost, and in rounding (Higham, Accuracy and Stability of Numerical Alg
 ch. 19).
 """
 
-import functools
 import math
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxrnn.array_checks import as_square_matrices
-from jaxrnn.decompositions import one_by_one, svd
+from jaxrnn.decompositions import one_by_one
+from jaxrnn.nearest import newton_schulz, polar, spectral_band
+from jaxrnn.retraction import Retraction, of_square_matrices, product
 
-Retraction = Callable[[Float[Array, "*batch N N"]], Float[Array, "*batch N N"]]
-
-
-def _of_matrices(retract: Retraction) -> Retraction:
-    """With a check of W, and in float32 or wider: JAX decomposes nothing narrower."""
-
-    @functools.wraps(retract)
-    def checked(W: Any) -> Any:
-        W = as_square_matrices("W", W)
-        return retract(W.astype(jnp.promote_types(W.dtype, jnp.float32))).astype(W.dtype)
-
-    return checked
-
-
-def _product(A: Array, B: Array) -> Array:
-    # A GPU's faster products are accurate to 1e-3 only.
-    return jnp.matmul(A, B, precision="highest")
+__all__ = [
+    "RETRACTIONS",
+    "cholesky",
+    "gram_schmidt",
+    "householder",
+    "modified_gram_schmidt",
+    "newton_schulz",
+    "polar",
+    "qr",
+    "qr_unsigned",
+    "spectral_band",
+]
 
 
 def _orthogonal_factor(decompose: Retraction) -> Retraction:
@@ -60,9 +55,9 @@ def _orthogonal_factor(decompose: Retraction) -> Retraction:
     def jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
         (W,), (E,) = primals, tangents
         Q = factor(W)
-        inverse = _inverse_of_triangle(_product(Q.mT, W))
-        X = jnp.tril(_product(_product(Q.mT, E), inverse), -1)
-        return Q, _product(Q, X - X.mT)
+        inverse = _inverse_of_triangle(product(Q.mT, W))
+        X = jnp.tril(product(product(Q.mT, E), inverse), -1)
+        return Q, product(Q, X - X.mT)
 
     return factor
 
@@ -102,7 +97,7 @@ _qr_unsigned = _orthogonal_factor(lambda W: jnp.linalg.qr(W)[0])
 _cholesky = _orthogonal_factor(lambda W: _times_inverse(W, _cholesky_factor(W)))
 
 
-@_of_matrices
+@of_square_matrices
 def qr(W: Float[Array, "*batch N N"]) -> Float[Array, "*batch N N"]:
     """Sign-corrected QR: Q·diag(s) with W = QR, s_j = −1 where R_jj < 0 and +1 otherwise.
 
@@ -127,7 +122,7 @@ def qr(W: Float[Array, "*batch N N"]) -> Float[Array, "*batch N N"]:
     return _qr(W)
 
 
-@_of_matrices
+@of_square_matrices
 def householder(W: Float[Array, "*batch N N"]) -> Float[Array, "*batch N N"]:
     """Sign-corrected QR by Householder reflections: backward stable whatever W.
 
@@ -141,42 +136,7 @@ def householder(W: Float[Array, "*batch N N"]) -> Float[Array, "*batch N N"]:
     return _householder(W)
 
 
-@_of_matrices
-def polar(W: Float[Array, "*batch N N"]) -> Float[Array, "*batch N N"]:
-    """The orthogonal polar factor U Vᵀ of W = U Σ Vᵀ: the nearest orthogonal matrix.
-
-    Nearest in every unitarily invariant norm (Fan & Hoffman 1955, Proc. AMS 6). Its derivative in
-    the direction E,
-
-        U Ω Vᵀ          Ω_ij = (M_ij − M_ji) / (σ_i + σ_j), M = Uᵀ E V,
-
-    is finite where W is invertible, at orthogonal W too, where that of the SVD is not.
-
-    Example:
-      >>> W = jnp.array([[3.0, 1.0], [-4.0, 2.0]])
-      >>> to_polar, to_qr = orthogonal.polar(W) - W, orthogonal.qr(W) - W
-      >>> bool(jnp.linalg.norm(to_polar) < jnp.linalg.norm(to_qr))
-      True
-    """
-    return _polar(W)
-
-
-@jax.custom_jvp
-def _polar(W: Array) -> Array:
-    U, _, Vt = svd(W)
-    return _product(U, Vt)
-
-
-@_polar.defjvp
-def _polar_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
-    (W,), (E,) = primals, tangents
-    U, sigma, Vt = svd(W)
-    M = _product(_product(U.mT, E), Vt.mT)
-    sums = sigma[..., :, None] + sigma[..., None, :]
-    return _product(U, Vt), _product(_product(U, (M - M.mT) / sums), Vt)
-
-
-@_of_matrices
+@of_square_matrices
 def qr_unsigned(W: Float[Array, "*batch N N"]) -> Float[Array, "*batch N N"]:
     """Q of W = QR without the sign rule. Not a retraction: it moves even an orthogonal W.
 
@@ -199,7 +159,7 @@ def _by_columns(orthogonalize: Callable, W: Array) -> Array:
     return jax.lax.fori_loop(0, W.shape[-1], add_column, jnp.zeros_like(W))
 
 
-@_of_matrices
+@of_square_matrices
 def gram_schmidt(W: Float[Array, "*batch N N"]) -> Float[Array, "*batch N N"]:
     """Classical Gram–Schmidt: q_j ∝ w_j − Q Qᵀ w_j. NaN where columns are dependent.
 
@@ -210,12 +170,12 @@ def gram_schmidt(W: Float[Array, "*batch N N"]) -> Float[Array, "*batch N N"]:
     """
 
     def orthogonalize(Q: Array, column: Array) -> Array:
-        return column - _product(Q, _product(Q.T, column))
+        return column - product(Q, product(Q.T, column))
 
     return jnp.vectorize(lambda M: _by_columns(orthogonalize, M), signature="(n,n)->(n,n)")(W)
 
 
-@_of_matrices
+@of_square_matrices
 def modified_gram_schmidt(W: Float[Array, "*batch N N"]) -> Float[Array, "*batch N N"]:
     """Modified Gram–Schmidt: each q_i is removed from what the earlier ones have left of w_j.
 
@@ -228,7 +188,7 @@ def modified_gram_schmidt(W: Float[Array, "*batch N N"]) -> Float[Array, "*batch
 
     def orthogonalize(Q: Array, column: Array) -> Array:
         def remove(i: Array, rest: Array) -> Array:
-            return rest - Q[:, i] * _product(Q[:, i], rest)
+            return rest - Q[:, i] * product(Q[:, i], rest)
 
         return jax.lax.fori_loop(0, Q.shape[1], remove, column)
 
@@ -237,7 +197,7 @@ def modified_gram_schmidt(W: Float[Array, "*batch N N"]) -> Float[Array, "*batch
 
 def _cholesky_factor(W: Array) -> Array:
     """L = Rᵀ with WᵀW = RᵀR, its diagonal positive; NaN where there is none."""
-    return jax.lax.linalg.cholesky(_product(W.mT, W), symmetrize_input=False)
+    return jax.lax.linalg.cholesky(product(W.mT, W), symmetrize_input=False)
 
 
 def _times_inverse(W: Array, L: Array) -> Array:
@@ -245,7 +205,7 @@ def _times_inverse(W: Array, L: Array) -> Array:
     return jax.lax.linalg.triangular_solve(L, W, left_side=False, lower=True, transpose_a=True)
 
 
-@_of_matrices
+@of_square_matrices
 def cholesky(W: Float[Array, "*batch N N"]) -> Float[Array, "*batch N N"]:
     """Cholesky QR: Q = W R⁻¹ with WᵀW = RᵀR. NaN where WᵀW is not numerically positive.
 
@@ -267,6 +227,7 @@ RETRACTIONS: dict[str, Retraction] = {
         qr,
         householder,
         polar,
+        newton_schulz,
         qr_unsigned,
         gram_schmidt,
         modified_gram_schmidt,

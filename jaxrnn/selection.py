@@ -11,6 +11,7 @@ from jax.sharding import PartitionSpec
 from jaxrnn.array_checks import as_square_matrices
 from jaxrnn.checks import described
 from jaxrnn.paths import Predicate, as_predicate, named_leaves, selected_matrices
+from jaxrnn.retraction import off_orthogonal
 
 Layout = Literal["in_out", "out_in"]
 
@@ -105,8 +106,7 @@ def check_near_group(path: str, W: jax.Array, caller: str) -> None:
     """
     if isinstance(W, jax.core.Tracer):
         return
-    off = jnp.matmul(W.mT, W, precision="highest") - jnp.eye(W.shape[-1], dtype=W.dtype)
-    distance = jnp.max(jnp.linalg.norm(off, axis=(-2, -1)), initial=0.0)
+    distance = jnp.max(jnp.linalg.norm(off_orthogonal(W), axis=(-2, -1)), initial=0.0)
     if distance > 0.5:
         raise ValueError(
             f"{caller} starts from orthogonal matrices, such as retract_params makes: of {path} "

@@ -16,6 +16,7 @@ import optax
 from jaxrnn.checks import check_not_negative, described
 from jaxrnn.orthogonal import RETRACTIONS, Retraction
 from jaxrnn.paths import Predicate, named_leaves
+from jaxrnn.retraction import off_orthogonal
 from jaxrnn.selection import Layout, Selection, on_matrices
 
 
@@ -161,9 +162,7 @@ def assert_orthogonal(
 
 def _distance(W: jax.Array) -> jax.Array:
     """‖WᵀW − I‖_F / √N, the largest of a batch."""
-    N = W.shape[-1]
-    off = jnp.matmul(W.mT, W, precision="highest") - jnp.eye(N, dtype=W.dtype)
-    return jnp.max(jnp.linalg.norm(off, axis=(-2, -1))) / N**0.5
+    return jnp.max(jnp.linalg.norm(off_orthogonal(W), axis=(-2, -1))) / W.shape[-1] ** 0.5
 
 
 def _check_every(every: Any) -> None:

@@ -26,6 +26,8 @@ FORBIDDEN = {
 ORDER = [
     "checks",
     "array_checks decompositions devices",
+    "retraction",
+    "nearest",
     "tasks cell_types activations sequences orthogonal initializers numpy_rnn",
     "wrappers",
     "paths cells text",

@@ -20,10 +20,13 @@ from jaxrnn import (
     StackedModel,
     TruncatedCell,
     VanillaCell,
+    assert_orthogonal,
     convert,
     diagnose,
     diagnostics,
+    group,
     initializers,
+    keep_orthogonal,
     losses,
     optimizers,
     orthogonal,
@@ -207,6 +210,7 @@ def initial(wrap):
     makers = {
         "orthogonal": initializers.orthogonal(0.5),
         "henaff": initializers.henaff(),
+        "special_orthogonal": initializers.special_orthogonal(),
         "identity": initializers.identity(2.0),
         "uniform": initializers.uniform(4),
         "normal": initializers.normal(0.1),
@@ -257,6 +261,28 @@ def projected(wrap):
     return found
 
 
+def on_the_group(wrap):
+    """Each method, of a batch of matrices."""
+    start = wrap(retract_params({"cell": {"h": {"kernel": numbers((2, N, N))}}}))
+    found = {}
+    for name, method in {
+        "none": None,
+        "cayley": group.on_group(optax.adam(0.1), "cayley"),
+        "exponential": group.on_group(optax.adam(0.1), "exponential"),
+        "stiefel_adam": group.stiefel_adam(0.1),
+        "group_muon": group.group_muon(0.1),
+        "pogo": group.pogo(group.matrix_adam(0.1)),
+        "landing": group.landing(0.1),
+        "exprnn": group.exprnn(optax.sgd(0.1), every=1),
+    }.items():
+        transform = keep_orthogonal(optax.sgd(0.1), method)
+        gradients = jax.tree.map(lambda leaf: leaf**2, start)
+        updates, _ = jax.jit(transform.update)(gradients, transform.init(start), start)
+        found[name] = nn.meta.unbox(updates)
+        assert_orthogonal(optax.apply_updates(start, updates), 0.1)
+    return found
+
+
 def converted(wrap):
     model = SequenceModel(VanillaCell(N, "modrelu"), C)
     weights = convert.to_weights(wrap(variables_of(model, numbers((B, T, D))))["params"])
@@ -280,6 +306,7 @@ WORK = {
         initial,
         trained,
         projected,
+        on_the_group,
         converted,
         sampled,
     )
@@ -288,7 +315,7 @@ WORK = {
 # with an integer count, which strict promotion of dtypes refuses.
 LEFT_OUT = {
     "disable_jit": {"models", "observed", "trained"},
-    "dtype_promotion": {"trained"},
+    "dtype_promotion": {"trained", "on_the_group"},
 }
 CASES = [(mode, work) for mode in MODES for work in WORK if work not in LEFT_OUT.get(mode, ())]
 

@@ -3,11 +3,12 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from jaxrnn import orthogonal
+from jaxrnn import nearest, orthogonal, project_recurrent
 from jaxrnn.orthogonal import (
     MAX_SQUARED_CONDITION,
     RETRACTIONS,
@@ -15,9 +16,11 @@ from jaxrnn.orthogonal import (
     gram_schmidt,
     householder,
     modified_gram_schmidt,
+    newton_schulz,
     polar,
     qr,
     qr_unsigned,
+    spectral_band,
 )
 from tests import numpy_reference as reference
 
@@ -189,7 +192,7 @@ def test_polar_is_the_nearest_orthogonal_matrix(rng):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_an_orthogonal_matrix_stays_where_it_is(rng, dtype):
     Q = orthogonal_matrices(rng, 33, dtype)
-    for retraction in (qr, polar, gram_schmidt, modified_gram_schmidt, cholesky):
+    for retraction in (qr, polar, newton_schulz, gram_schmidt, modified_gram_schmidt, cholesky):
         moved = np.linalg.norm(retract(retraction, Q) - Q)
         # At most 3.8 eps per √N over 40 seeds.
         assert moved <= STABLE * np.finfo(dtype).eps * np.sqrt(33), retraction
@@ -250,7 +253,7 @@ def test_leading_dimensions_are_a_batch(rng, retraction):
 
 def test_the_table_names_every_retraction():
     functions = [
-        *(qr, householder, polar, qr_unsigned),
+        *(qr, householder, polar, newton_schulz, qr_unsigned),
         *(gram_schmidt, modified_gram_schmidt, cholesky),
     ]
     assert {function.__name__: function for function in functions} == RETRACTIONS
@@ -297,3 +300,66 @@ def test_half_precision_is_computed_in_float32(rng, retraction, dtype):
 def test_what_is_no_square_matrix_is_named(retraction, W, unchecked):
     with pytest.raises(ValueError, match=r"^W must be square floating-point matrices"):
         RETRACTIONS[retraction](W)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("distance", [1e-3, 0.05, 0.49, 0.51, 30.0])
+def test_newton_schulz_is_polar_at_any_distance(rng, dtype, distance):
+    """By products up to ‖WᵀW − I‖_F = 1/2, by the SVD beyond: each as near as polar's own."""
+    E = rng.standard_normal((3, 9, 9))
+    W = orthogonal_matrices(rng, 9, batch=(3,))
+    for i in range(3):  # scaled so that each is as far as is said
+        low, high = 0.0, 10.0
+        for _ in range(60):
+            scale = (low + high) / 2
+            moved = W[i] @ (np.eye(9) + scale * E[i])
+            off = np.linalg.norm(moved.T @ moved - np.eye(9))
+            low, high = (low, scale) if off > distance else (scale, high)
+        W[i] = moved
+    W = W.astype(dtype)
+    Q = retract(newton_schulz, W)
+    assert reference.orthogonality_error(Q).max() <= STABLE * np.finfo(dtype).eps
+    condition = np.linalg.cond(W.astype(np.float64)).max()
+    np.testing.assert_allclose(
+        Q, retract(polar, W), rtol=0, atol=2 * STABLE * condition * np.finfo(dtype).eps
+    )
+
+
+def test_newton_schulz_takes_products_alone_where_it_is_near(rng, monkeypatch):
+    monkeypatch.setattr(nearest, "_polar_by_svd", lambda W: jnp.full_like(W, jnp.nan))
+    W = orthogonal_matrices(rng, 6, np.float32)
+    by_products = jax.jit(nearest._by_products_if_near)
+    assert np.isfinite(by_products(1.05 * W)).all()  # ‖WᵀW − I‖_F is 0.10 √6, about 0.25
+    assert np.isnan(by_products(1.2 * W)).all()
+
+
+def test_the_derivative_of_newton_schulz_is_that_of_polar(rng, x64):
+    W = jnp.asarray(orthogonal_matrices(rng, 5) + 0.05 * rng.standard_normal((5, 5)))
+    G = jnp.asarray(rng.standard_normal((5, 5)))
+    first, second = (jax.grad(lambda W, f=f: jnp.sum(G * f(W)))(W) for f in (newton_schulz, polar))
+    np.testing.assert_array_equal(first, second)
+
+
+def test_a_spectral_band_clips_singular_values_alone(rng):
+    U, V = orthogonal_matrices(rng, 7, batch=(2,))
+    sigma = np.array([3.0, 1.2, 1.1, 1.0, 0.95, 0.5, 0.1])
+    with jax.enable_x64(True):
+        found = np.asarray(spectral_band(0.1)(jnp.asarray((U * sigma) @ V)))
+        orthogonal_one = np.asarray(spectral_band(0.0)(jnp.asarray((U * sigma[:6].sum()) @ V)))
+    np.testing.assert_allclose(found, (U * np.clip(sigma, 0.9, 1.1)) @ V, rtol=0, atol=1e-14)
+    np.testing.assert_allclose(orthogonal_one, U @ V, rtol=0, atol=1e-14)
+    with pytest.raises(ValueError, match="margin must be from 0 to 1, got"):
+        spectral_band(1.5)
+
+
+def test_a_margin_that_a_schedule_narrows(rng):
+    narrowing = optax.inject_hyperparams(
+        lambda margin: project_recurrent(spectral_band(margin), where="W")
+    )(optax.linear_schedule(0.5, 0.0, 4))
+    params = {"W": 2.0 * jnp.asarray(orthogonal_matrices(rng, 5, np.float32))}
+    state, norms = narrowing.init(params), []
+    for _ in range(6):
+        updates, state = jax.jit(narrowing.update)({"W": 0.3 * params["W"]}, state, params)
+        params = optax.apply_updates(params, updates)
+        norms.append(np.linalg.norm(params["W"], 2))
+    np.testing.assert_allclose(norms, [1.5, 1.375, 1.25, 1.125, 1, 1], rtol=1e-5)

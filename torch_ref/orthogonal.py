@@ -10,7 +10,7 @@ from functools import wraps
 import torch
 from torch import Tensor
 
-from torch_ref.checks import as_square_matrices, where_finite
+from torch_ref.checks import as_square_matrices, check_real, where_finite
 
 Retraction = Callable[[Tensor], Tensor]
 
@@ -68,6 +68,41 @@ def polar(W: Tensor) -> Tensor:
         return U @ Vt
 
     return where_finite(nearest, W)
+
+
+@_of_square_matrices
+def newton_schulz(W: Tensor) -> Tensor:
+    """``polar`` by X ← X (3 I − XᵀX) / 2, where ‖WᵀW − I‖_F is at most 1/2; else by the SVD.
+
+    Example:
+      >>> W = torch.tensor([[0.6, 0.8], [-0.8, 0.6]]) + 0.01
+      >>> torch.allclose(orthogonal.newton_schulz(W), orthogonal.polar(W), atol=1e-6)
+      True
+    """
+    identity = torch.eye(W.shape[-1], dtype=W.dtype, device=W.device)
+    e = torch.linalg.matrix_norm(W.mT @ W - identity).max().item()
+    if not e <= 0.5:
+        return polar(W)
+    while e > torch.finfo(W.dtype).eps:
+        W, e = 1.5 * W - 0.5 * W @ (W.mT @ W), 0.75 * e**2 + 0.25 * e**3
+    return W
+
+
+def spectral_band(margin: float) -> Retraction:
+    """A retraction to singular values in [1 − m, 1 + m]: W = U Σ Vᵀ becomes U clip(Σ) Vᵀ.
+
+    Example:
+      >>> W = torch.diag(torch.tensor([0.5, 0.95, 3.0]))
+      >>> print(orthogonal.spectral_band(0.1)(W).diagonal().numpy().round(2))
+      [0.9  0.95 1.1 ]
+    """
+    check_real("margin", margin, "from 0 to 1", lambda value: 0 <= value <= 1)
+
+    def clipped(W: Tensor) -> Tensor:
+        U, sigma, Vt = torch.linalg.svd(W, full_matrices=False)
+        return U * sigma.clamp(1 - margin, 1 + margin).unsqueeze(-2) @ Vt
+
+    return _of_square_matrices(lambda W: where_finite(clipped, W))
 
 
 @_of_square_matrices
@@ -139,6 +174,7 @@ RETRACTIONS: dict[str, Retraction] = {
         qr,
         householder,
         polar,
+        newton_schulz,
         qr_unsigned,
         gram_schmidt,
         modified_gram_schmidt,

@@ -23,7 +23,7 @@ CASES = ((128, 1), (512, 1), (2048, 1), (128, 64), (512, 64))  # N, matrices
 TINY = ((8, 1), (8, 2))
 # What is compared first comes first; the last ones loop over columns.
 RETRACTIONS = (
-    *("qr", "cholesky", "householder", "polar"),
+    *("qr", "cholesky", "newton_schulz", "householder", "polar"),
     *("qr_unsigned", "gram_schmidt", "modified_gram_schmidt"),
 )
 TORCH = "torch.linalg.qr"

@@ -17,6 +17,7 @@ LABELS = {
     "qr": "QR",
     "householder": "Householder",
     "polar": "polar",
+    "newton_schulz": "Newton–Schulz",
     "qr_unsigned": "unsigned QR",
     "gram_schmidt": "classical Gram–Schmidt",
     "modified_gram_schmidt": "modified Gram–Schmidt",
@@ -53,7 +54,7 @@ def _draw_accuracy(axes: Axes, runs: list[dict]) -> None:
     for index, (run, color) in enumerate(zip(runs, figures.PALETTE, strict=False)):
         history = run["history"]
         errors = np.array(history["orthogonality_error"], float)
-        style: Any = {"marker": "osv^DxP"[index], "markersize": 9 - index, "linewidth": 1.5}
+        style: Any = {"marker": "osv^DxP*"[index], "markersize": 9 - index, "linewidth": 1.5}
         axes.plot(history["condition"], errors, color=color, label=label(run["method"]), **style)
     axes.set(
         title="Orthogonality error, float32",

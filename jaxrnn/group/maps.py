@@ -14,15 +14,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxrnn.retraction import identity_like, off_orthogonal, product
+
 Matrices = Float[Array, "*batch N N"]
 Map = Callable[[Matrices], Matrices]  # of A, to a rotation or close to one
 
 MAX_STEPS = 60  # of ``polar``: 1.5^60 is 4e10
-
-
-def product(A: Array, B: Array) -> Array:
-    """A B; a GPU's faster products are accurate to 1e-3 only."""
-    return jnp.matmul(A, B, precision="highest")
 
 
 def skew(M: Matrices) -> Matrices:
@@ -54,10 +51,9 @@ def polar(X: Matrices) -> Matrices:
     They converge from singular values up to √3 (Higham 2008, Functions of Matrices, ch. 8): an X
     that may have larger ones is scaled to at most 1 first. Those below 1 grow by 1.5 a step.
     """
-    identity = jnp.eye(X.shape[-1], dtype=X.dtype)
 
     def distance(X: Matrices) -> Float[Array, "*batch 1 1"]:
-        return jnp.linalg.norm(product(X.mT, X) - identity, axis=(-2, -1), keepdims=True)
+        return jnp.linalg.norm(off_orthogonal(X), axis=(-2, -1), keepdims=True)
 
     def is_far(state: tuple[Array, Array]) -> Array:
         count, X = state
@@ -91,7 +87,7 @@ def second_order(A: Matrices) -> Matrices:
     halvings = jnp.where(angle > most, jnp.ceil(jnp.log2(angle / most)), 0)
     halvings = jnp.where(jnp.isfinite(halvings), halvings, 0)  # NaN goes on as NaN
     scale = jnp.exp2(-halvings).astype(A.dtype)
-    R = jnp.eye(A.shape[-1], dtype=A.dtype) + scale * A + scale**2 / 2 * square
+    R = identity_like(A) + scale * A + scale**2 / 2 * square
 
     def twice(_: Array, R: Matrices) -> Matrices:
         R = newton_schulz(R)
@@ -107,7 +103,7 @@ def exponential(A: Matrices) -> Matrices:
 
 def cayley(A: Matrices) -> Matrices:
     """(I − A/2)⁻¹ (I + A/2), which is exp(A) up to third order, and a rotation whatever A."""
-    identity = jnp.broadcast_to(jnp.eye(A.shape[-1], dtype=A.dtype), A.shape)
+    identity = identity_like(A)
     return jnp.linalg.solve(identity - A / 2, identity + A / 2)
 
 

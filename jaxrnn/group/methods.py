@@ -26,6 +26,7 @@ from jaxrnn.array_checks import check_optimizer
 from jaxrnn.checks import check_not_negative, check_one_of, check_real
 from jaxrnn.group import maps
 from jaxrnn.group.coordinates import orthogonalized
+from jaxrnn.retraction import off_orthogonal
 from jaxrnn.selection import of_matrices
 
 __all__ = ["group_muon", "landing", "matrix_adam", "on_group", "pogo", "stiefel_adam"]
@@ -232,7 +233,7 @@ def landing(
     check_real("attraction", attraction, "above 0 and finite", lambda value: value > 0)
 
     def moved(W: jax.Array, G: jax.Array) -> jax.Array:
-        off = maps.product(W.mT, W) - jnp.eye(W.shape[-1], dtype=W.dtype)
+        off = off_orthogonal(W)
         field = maps.product(W, maps.skew(maps.product(W.mT, G)) + attraction * off)
         d = jnp.linalg.norm(off, axis=(-2, -1), keepdims=True)
         alpha = jnp.sum(field * field, axis=(-2, -1), keepdims=True)
