@@ -131,7 +131,7 @@ def rotations(least: float, most: float) -> Initializer:
     """
     check_real("least", least)
     check_real("most", most, f"finite and {least} or more", lambda value: value >= least)
-    return _rotations("rotations", least, most)
+    return _rotations("rotations", float(least), float(most))
 
 
 def henaff() -> Initializer:

@@ -143,6 +143,7 @@ def assert_orthogonal(
       ValueError: h/kernel is not orthogonal: ‖WᵀW − I‖_F / √N is 0.21, above 0.0001
     """
     check_not_negative("tolerance", tolerance)
+    tolerance = float(tolerance)
     selection = Selection(where, "out_in", "assert_orthogonal")
     places = selection.places(params)
     paths = [named_leaves(params)[place][0] for place in places]

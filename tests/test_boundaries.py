@@ -18,10 +18,13 @@ from jaxrnn import (
     StackedModel,
     TruncatedCell,
     VanillaCell,
+    assert_orthogonal,
     bptt,
     convert,
     diagnosis,
     diagnostics,
+    group,
+    keep_orthogonal,
     optimizers,
     project_recurrent,
     retract_params,
@@ -43,6 +46,7 @@ VARIABLES = MODEL.init(jax.random.key(0), jnp.asarray(INPUTS))
 TALKER = SequenceModel(CELL, D)
 TALKS = TALKER.init(jax.random.key(0), jnp.asarray(INPUTS))
 PARAMS = {"h": {"kernel": MATRIX}}
+ROTATION = np.linalg.qr(MATRIX)[0]
 BATCH = INPUTS, np.zeros((B, T, C), np.float32)
 LOSS = training.regression_loss(MODEL)
 STACK = StackedModel([CELL, nn.GRUCell(N + 1)], C)
@@ -102,7 +106,67 @@ def cell_of(**options):
     return cell.init(jax.random.key(0), jnp.zeros(4), jnp.zeros(D))
 
 
+def on_matrix(make, **fixed):
+    """One step of a method of the group, without compiling it."""
+
+    @traced
+    def called(**options):
+        optimizer = make(**fixed, **options)
+        return optimizer.update(ROTATION, optimizer.init(ROTATION), ROTATION)
+
+    return called
+
+
 TARGETS = {
+    "keep_orthogonal": Target(
+        keep_orthogonal,
+        {
+            "optimizer": optax.sgd(0.1),
+            "method": group.group_muon(),
+            "where": "kernel",
+            "layout": "in_out",
+        },
+    ),
+    "keep_orthogonal.update": Target(
+        traced(keep_orthogonal(optax.sgd(0.1), where="W").update),
+        {"updates": {"W": ROTATION}, "state": (optax.EmptyState(),) * 2, "params": {"W": ROTATION}},
+        ("state",),
+        also={"updates": ("keep_orthogonal",), "params": ("keep_orthogonal",)},
+    ),
+    "assert_orthogonal": Target(
+        assert_orthogonal,
+        {"params": {"h": {"kernel": ROTATION}}, "tolerance": 0.1, "where": "kernel"},
+        also={"params": ("assert_orthogonal",), "tolerance": ("is not orthogonal",)},
+    ),
+    "group.on_group": Target(
+        on_matrix(group.on_group), {"optimizer": optax.sgd(0.1), "way": "second_order"}
+    ),
+    "group.stiefel_adam": Target(
+        on_matrix(group.stiefel_adam), {"learning_rate": 0.1, "b1": 0.9, "b2": 0.9, "eps": 1e-5}
+    ),
+    "group.group_muon": Target(
+        on_matrix(group.group_muon), {"learning_rate": 0.1, "momentum": 0.9}
+    ),
+    "group.pogo": Target(on_matrix(group.pogo), {"optimizer": optax.sgd(0.1)}),
+    "group.landing": Target(
+        on_matrix(group.landing), {"learning_rate": 0.1, "momentum": 0.9, "attraction": 1.0}
+    ),
+    "group.exprnn": Target(on_matrix(group.exprnn), {"optimizer": optax.sgd(0.1), "every": 3}),
+    "group.matrix_adam": Target(
+        on_matrix(group.matrix_adam), {"learning_rate": 0.1, "b1": 0.9, "b2": 0.9, "eps": 1e-5}
+    ),
+    "group, a chain": Target(
+        lambda where, layout, way, momentum: [
+            part.init({"h": {"kernel": ROTATION}})
+            for part in (
+                group.to_tangent(where, layout),
+                group.to_skew(where, layout),
+                group.orthogonalize_skew(momentum, where, layout),
+                group.from_skew(way, where, layout),
+            )
+        ],
+        {"where": "kernel", "layout": "in_out", "way": "cayley", "momentum": 0.9},
+    ),
     "optimizers.scale_by_learning_rate": Target(
         lambda lr: optimizers.scale_by_learning_rate(lr).init(None), {"lr": 0.1}
     ),

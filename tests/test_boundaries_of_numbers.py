@@ -78,6 +78,13 @@ TARGETS = {
     "initializers.identity": Target(initializers.identity, {"scale": 1.0}),
     "initializers.identity()": Target(shaped(initializers.identity()), {"shape": (4, 4)}),
     "initializers.henaff()": Target(shaped(initializers.henaff()), {"shape": (4, 4)}),
+    "initializers.rotations": Target(
+        initializers.rotations, {"least": -1.0, "most": 1.0}, also={"least": ("most",)}
+    ),
+    "initializers.special_orthogonal()": Target(
+        shaped(initializers.special_orthogonal()), {"shape": (4, 4)}
+    ),
+    "orthogonal.spectral_band": Target(orthogonal.spectral_band, {"margin": 0.1}),
     "tasks.CopyTask": Target(tasks.CopyTask, {"seq_len": 3}),
     "tasks.CopyMemoryTask": Target(tasks.CopyMemoryTask, {"delay": 3}),
     "tasks.AddingTask": Target(tasks.AddingTask, {"seq_len": 3}),

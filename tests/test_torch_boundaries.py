@@ -19,7 +19,9 @@ from torch_ref import (
     VanillaCell,
     convert,
     diagnostics,
+    group,
     initializers,
+    keep_orthogonal,
     optimizers,
     orthogonal,
     project_recurrent,
@@ -41,6 +43,8 @@ MODEL = SequenceModel(CELL, C)
 TALKER = SequenceModel(CELL, D)
 STACK = StackedModel([CELL, GRUCell(N, N + 1)], C)
 H_0 = torch.zeros(B, N)
+ROTATED = SequenceModel(VanillaCell(D, N), C)
+project_recurrent(ROTATED).step()
 
 
 def squared(outputs, targets):
@@ -159,6 +163,28 @@ TARGETS = {
         {"chosen": True, "found": MATRIX[None]},
         also={"chosen": ("where",), "found": ("retraction",)},
     ),
+    "keep_orthogonal": Target(
+        keep_orthogonal,
+        {
+            "optimizer": sgd(),
+            "model": ROTATED,
+            "method": "on_group",
+            "where": "weight_hh",
+            "layout": "out_in",
+        },
+        also={"where": ("needs square", "keep_orthogonal starts")},
+    ),
+    "group.SkewMuon": Target(
+        lambda **options: group.SkewMuon([MATRIX], **options), {"lr": 0.1, "momentum": 0.9}
+    ),
+    "group.MatrixAdam": Target(
+        lambda **options: group.MatrixAdam([MATRIX], **options),
+        {"lr": 0.1, "betas": (0.9, 0.99), "eps": 1e-8},
+    ),
+    "initializers.rotations": Target(
+        initializers.rotations, {"least": -1.0, "most": 1.0}, also={"least": ("most",)}
+    ),
+    "orthogonal.spectral_band": Target(orthogonal.spectral_band, {"margin": 0.1}),
     "recurrent_diagnostics": Target(diagnostics.recurrent_diagnostics, {"model": MODEL}),
     "convert.to_weights": Target(convert.to_weights, {"model": MODEL}),
     "convert.to_gradients": Target(convert.to_gradients, {"model": MODEL}),

@@ -21,11 +21,9 @@ from experiments.harness.running.timing import Chunk, race, spread
 
 CASES = ((128, 1), (512, 1), (2048, 1), (128, 64), (512, 64))  # N, matrices
 TINY = ((8, 1), (8, 2))
-# What is compared first comes first; the last ones loop over columns.
-RETRACTIONS = (
-    *("qr", "cholesky", "newton_schulz", "householder", "polar"),
-    *("qr_unsigned", "gram_schmidt", "modified_gram_schmidt"),
-)
+# What is compared first comes first.
+FIRST = ("qr", "cholesky", "newton_schulz", "householder", "polar")
+RETRACTIONS = (*FIRST, *(name for name in jaxrnn.orthogonal.RETRACTIONS if name not in FIRST))
 TORCH = "torch.linalg.qr"
 CHUNK_SECONDS = 0.05
 MOST_STEPS = 20

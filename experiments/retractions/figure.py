@@ -28,7 +28,7 @@ LABELS = {
 def label(method: str) -> str:
     """A retraction in words, and how often it projects."""
     name, *every = method.split(", ")
-    return ", ".join([LABELS[name], *every])
+    return ", ".join([LABELS.get(name, name.replace("_", " ")), *every])
 
 
 def draw(results: dict, out: Path) -> list[str]:
@@ -54,7 +54,7 @@ def _draw_accuracy(axes: Axes, runs: list[dict]) -> None:
     for index, (run, color) in enumerate(zip(runs, figures.PALETTE, strict=False)):
         history = run["history"]
         errors = np.array(history["orthogonality_error"], float)
-        style: Any = {"marker": "osv^DxP*"[index], "markersize": 9 - index, "linewidth": 1.5}
+        style: Any = {"marker": "osv^DxP*"[index % 8], "markersize": 9 - index, "linewidth": 1.5}
         axes.plot(history["condition"], errors, color=color, label=label(run["method"]), **style)
     axes.set(
         title="Orthogonality error, float32",

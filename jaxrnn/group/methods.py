@@ -87,7 +87,8 @@ def stiefel_adam(
       >>> bool(diagnostics.orthogonality_error(W + move) < 1e-6)
       True
     """
-    adam = optax.adam(learning_rate, b1, b2, eps)
+    b1, b2, eps = _of_adam(b1, b2, eps)
+    adam = optax.adam(_rate(learning_rate), b1, b2, eps)
 
     def update(G: Any, state: Any, W: Any, **extra: Any) -> tuple[Any, Any]:
         del extra
@@ -118,7 +119,7 @@ def group_muon(
       >>> bool(abs(move[1, 0] - 0.1) < 0.03)  # whatever the size of the gradient
       True
     """
-    turn = optax.chain(orthogonalized(momentum), optax.scale_by_learning_rate(learning_rate))
+    turn = optax.chain(orthogonalized(momentum), optax.scale_by_learning_rate(_rate(learning_rate)))
     return on_group(turn)
 
 
@@ -155,6 +156,21 @@ def pogo(optimizer: optax.GradientTransformation) -> optax.GradientTransformatio
     return of_matrices(optimizer.init, update, "pogo")
 
 
+def _rate(value: Any) -> Any:
+    """A schedule, an array of one number (of inject_hyperparams), or a float, 0 or more."""
+    if callable(value) or (isinstance(value, jax.Array) and value.shape == ()):
+        return value
+    check_not_negative("learning_rate", value)
+    return float(value)
+
+
+def _of_adam(b1: float, b2: float, eps: float) -> tuple[float, float, float]:
+    for name, beta in (("b1", b1), ("b2", b2)):
+        check_real(name, beta, "in [0, 1)", lambda beta: 0 <= beta < 1)
+    check_not_negative("eps", eps)
+    return float(b1), float(b2), float(eps)  # a whole number may have more than 32 bits
+
+
 class MatrixAdamState(NamedTuple):
     """The number of steps, the mean gradient, and of each matrix the mean of ‖G‖_F²."""
 
@@ -178,9 +194,8 @@ def matrix_adam(
       >>> print(f"{update[0, 0]:.3f} {update[1, 1]:.3f}")
       -0.060 -0.080
     """
-    for name, beta in (("b1", b1), ("b2", b2)):
-        check_real(name, beta, "in [0, 1)", lambda beta: 0 <= beta < 1)
-    check_not_negative("eps", eps)
+    b1, b2, eps = _of_adam(b1, b2, eps)
+    rate = _rate(learning_rate)
 
     def init(matrices: Any) -> MatrixAdamState:
         nu = jax.tree.map(lambda W: jnp.zeros(W.shape[:-2], W.dtype), matrices)
@@ -197,7 +212,7 @@ def matrix_adam(
         return u, MatrixAdamState(count, mu, nu)
 
     scale = optax.GradientTransformation(init, update)
-    return optax.chain(scale, optax.scale_by_learning_rate(learning_rate))
+    return optax.chain(scale, optax.scale_by_learning_rate(rate))
 
 
 def landing(
@@ -231,16 +246,17 @@ def landing(
     check_not_negative("learning_rate", learning_rate)
     check_real("momentum", momentum, "in [0, 1)", lambda beta: 0 <= beta < 1)
     check_real("attraction", attraction, "above 0 and finite", lambda value: value > 0)
+    rate, pull = float(learning_rate), float(attraction)
 
     def moved(W: jax.Array, G: jax.Array) -> jax.Array:
         off = off_orthogonal(W)
-        field = maps.product(W, maps.skew(maps.product(W.mT, G)) + attraction * off)
+        field = maps.product(W, maps.skew(maps.product(W.mT, G)) + pull * off)
         d = jnp.linalg.norm(off, axis=(-2, -1), keepdims=True)
         alpha = jnp.sum(field * field, axis=(-2, -1), keepdims=True)
-        beta = attraction * d * (1 - d)
+        beta = pull * d * (1 - d)
         root = jnp.sqrt(beta**2 + alpha * jnp.maximum(0.5 - d, 0))
         safe = jnp.where(alpha > 0, (beta + root) / jnp.where(alpha > 0, alpha, 1), jnp.inf)
-        step = jnp.minimum(learning_rate, jnp.minimum(safe, 1 / (2 * attraction)))
+        step = jnp.minimum(safe, min(rate, 1 / (2 * pull)))
         return -step * field
 
     trace = optax.trace(momentum)

@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from torch_ref.checks import check_not_negative, check_real
+from torch_ref.checks import check_not_negative, check_real, described
 from torch_ref.group.maps import polar_of_skew
 
 
@@ -59,6 +59,8 @@ class MatrixAdam(torch.optim.Optimizer):
     ) -> None:
         check_not_negative("lr", lr)
         check_not_negative("eps", eps)
+        if not isinstance(betas, tuple) or len(betas) != 2:
+            raise ValueError(f"betas must be two numbers, got {described(betas)}")
         for beta in betas:
             check_real("betas", beta, "in [0, 1)", lambda beta: 0 <= beta < 1)
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps})
