@@ -66,10 +66,10 @@ def test_others_move_as_before_and_the_matrix_along_the_group(model, x64):
     np.testing.assert_array_equal(kept["cell"]["i"]["kernel"], plain["cell"]["i"]["kernel"])
     W = params["cell"]["h"]["kernel"].T
     rng, optimizer = np.random.default_rng(1), group.on_group(optax.adam(RATE))
-    state = optimizer.init(W)
+    state, update = optimizer.init(W), jax.jit(optimizer.update)
     for _ in range(5):
         G = gradients_like(params, rng)["cell"]["h"]["kernel"].T
-        move, state = optimizer.update(G, state, W)
+        move, state = update(G, state, W)
         W = W + move
     np.testing.assert_allclose(kept["cell"]["h"]["kernel"], W.T, rtol=0, atol=1e-14)
     assert error_of(kept) < 5e-14  # 7 products of N terms and more
@@ -168,6 +168,7 @@ def test_vmap_over_seeds_is_each_seed_alone(model, rng):
     params = [params_of(model, seed=seed) for seed in range(S)]
     gradients = [gradients_like(one, rng) for one in params]
 
+    @jax.jit
     def one_step(params, gradients):
         return optimizer.update(gradients, optimizer.init(params), params)[0]
 
@@ -277,12 +278,17 @@ def test_a_search_along_a_line_is_one_along_the_group(rng, x64):
     """L-BFGS evaluates the loss where the coordinates that it tries lead to."""
     params, loss = quadratic(rng)
     optimizer = keep_orthogonal(optax.lbfgs())
-    state, values = optimizer.init(params), []
-    for _ in range(15):
+
+    @jax.jit
+    def step(params, state):
         value, gradients = jax.value_and_grad(loss)(params)
         extra = {"value": value, "grad": gradients, "value_fn": loss}
         updates, state = optimizer.update(gradients, state, params, **extra)
-        params = optax.apply_updates(params, updates)
+        return optax.apply_updates(params, updates), state, value
+
+    state, values = optimizer.init(params), []
+    for _ in range(15):
+        params, state, value = step(params, state)
         values.append(float(value))
         assert error_of(params) < 1e-13
     assert all(later < earlier for earlier, later in itertools.pairwise(values))
@@ -295,11 +301,13 @@ def test_around_the_wrapper_averages_leave_the_group_and_are_put_back(rng):
     kept = keep_orthogonal(optax.adam(0.05))
 
     def trained(optimizer, params, averages=lambda params: params):
-        state = optimizer.init(params)
-        for _ in range(7):
+        def step(at, _):
+            params, state = at
             updates, state = optimizer.update(jax.grad(loss)(averages(params)), state, params)
-            params = optax.apply_updates(params, updates)
-        return params, state
+            return (optax.apply_updates(params, updates), state), None
+
+        start = params, optimizer.init(params)
+        return jax.jit(lambda: jax.lax.scan(step, start, length=7)[0])()
 
     lookahead = optax.lookahead(kept, sync_period=7, slow_step_size=0.5)
     synced, _ = trained(
@@ -329,8 +337,9 @@ def test_a_state_is_saved_and_restored(model, tmp_path):
     method = group.exprnn(optax.rmsprop(RATE), every=3)
     optimizer, params = keep_orthogonal(optax.adam(RATE), method), params_of(model)
     rng, state = np.random.default_rng(1), optimizer.init(params)
+    update = jax.jit(optimizer.update)
     for _ in range(4):
-        updates, state = optimizer.update(gradients_like(params, rng), state, params)
+        updates, state = update(gradients_like(params, rng), state, params)
         params = optax.apply_updates(params, updates)
     with orbax.checkpoint.StandardCheckpointer() as checkpointer:
         checkpointer.save(tmp_path / "state", (params, state))
@@ -338,8 +347,8 @@ def test_a_state_is_saved_and_restored(model, tmp_path):
         restored = checkpointer.restore(tmp_path / "state", (params, optimizer.init(params)))
     gradients = gradients_like(params, rng)
     for one, other in zip(
-        jax.tree.leaves(optimizer.update(gradients, state, params)),
-        jax.tree.leaves(optimizer.update(gradients, restored[1], restored[0])),
+        jax.tree.leaves(update(gradients, state, params)),
+        jax.tree.leaves(update(gradients, restored[1], restored[0])),
         strict=True,
     ):
         np.testing.assert_array_equal(one, other)

@@ -103,17 +103,24 @@ def test_a_batch_of_matrices_stays_on_the_group_and_reaches_its_targets(name, dt
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", METHODS)
-def test_errors_do_not_add_up_in_100_000_steps(name, rng):
+def test_errors_do_not_add_up(name, rng):
     optimizer = METHODS[name](0.01)
     start = jnp.asarray(random_orthogonal(rng), jnp.float32)
 
-    def step(at, key):
-        W, state = at
-        move, state = optimizer.update(jax.random.normal(key, W.shape), state, W)
-        return (W + move, state), diagnostics.orthogonality_error(W + move)
+    gradients = jnp.asarray(rng.standard_normal((100, N, N)), jnp.float32)
 
-    keys = jax.random.split(jax.random.key(0), 100_000)
-    _, errors = jax.jit(lambda: jax.lax.scan(step, (start, optimizer.init(start)), keys))()
+    def step(at, G):
+        W, state = at
+        move, state = optimizer.update(G, state, W)
+        return (W + move, state), None
+
+    def a_hundred(at, _):
+        at, _ = jax.lax.scan(step, at, gradients)
+        return at, diagnostics.orthogonality_error(at[0])
+
+    begin = start, optimizer.init(start)
+    hundreds = 200 if name == "exprnn" else 1000  # its exponentials take the time of five others
+    _, errors = jax.jit(lambda: jax.lax.scan(a_hundred, begin, length=hundreds))()
     assert bool(jnp.isfinite(errors).all())
     assert float(errors.max()) < (1e-5 if name != "landing" else 0.5)
 
