@@ -1,6 +1,6 @@
 """Losses of a model on a batch, as in jaxrnn.losses.
 
-loss(model, batch) → (L, accuracy), or with streams loss(model, batch, carry) → (L, (accuracy, carry))
+(model, batch) → (L, accuracy)          (model, batch, carry) → (L, (accuracy, carry)) of streams
 """
 
 from collections.abc import Callable
