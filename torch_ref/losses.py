@@ -1,6 +1,6 @@
 """Losses of a model on a batch, as in jaxrnn.losses.
 
-(model, batch) → (L, accuracy)          (model, batch, carry) → (L, (accuracy, carry)) of streams
+(model, batch) → (L, accuracy)      (model, batch, carry) → (L, (accuracy, carry)) of streams
 """
 
 from collections.abc import Callable
