@@ -57,18 +57,18 @@ def jacobian_singular_values(
     """
 
     def one(carry: Any, inputs: Array) -> Array:
-        h_0, step = _flat_step(cell, variables, carry)
+        (h_0, counts), step = _flat_step(cell, variables, carry)
 
         def advance(at: Any, x: Array) -> tuple[Any, None]:
-            h, product, log_size = at
-            h, push = jax.linearize(lambda h: step(h, x), h)
+            h, counts, product, log_size = at
+            h, push, counts = jax.linearize(lambda h: step(h, counts, x), h, has_aux=True)
             product = jax.vmap(push, in_axes=1, out_axes=1)(product)
             largest = jnp.max(jnp.abs(product))
             size = jnp.where(largest > 0, largest, 1)
-            return (h, product / size, log_size + jnp.log(size)), None
+            return (h, counts, product / size, log_size + jnp.log(size)), None
 
-        start = (h_0, jnp.eye(len(h_0), dtype=h_0.dtype), jnp.zeros((), h_0.dtype))
-        (_, product, log_size), _ = jax.lax.scan(advance, start, inputs)
+        start = (h_0, counts, jnp.eye(len(h_0), dtype=h_0.dtype), jnp.zeros((), h_0.dtype))
+        (_, _, product, log_size), _ = jax.lax.scan(advance, start, inputs)
         return log_size + jnp.log(jnp.linalg.svd(product, compute_uv=False))
 
     return _over_batch(one, cell, carry, inputs)
@@ -115,18 +115,18 @@ def lyapunov_spectrum(
             raise ValueError(
                 f"warm_up must be from 0 to {T - 1} of {T} steps, got {described(warm_up)}"
             )
-        h_0, step = _flat_step(cell, variables, carry)
+        (h_0, counts), step = _flat_step(cell, variables, carry)
 
         def advance(at: Any, counted: tuple[Array, Array]) -> tuple[Any, None]:
-            (h, Q, total), (weight, x) = at, counted
-            h, push = jax.linearize(lambda h: step(h, x), h)
+            (h, counts, Q, total), (weight, x) = at, counted
+            h, push, counts = jax.linearize(lambda h: step(h, counts, x), h, has_aux=True)
             Q, R = jnp.linalg.qr(jax.vmap(push, in_axes=1, out_axes=1)(Q))
             logs = jnp.log(jnp.abs(jnp.diagonal(R)))
-            return (h, Q, total + jnp.where(weight, logs, 0)), None
+            return (h, counts, Q, total + jnp.where(weight, logs, 0)), None
 
-        start = (h_0, jnp.eye(len(h_0), dtype=h_0.dtype), jnp.zeros_like(h_0))
+        start = (h_0, counts, jnp.eye(len(h_0), dtype=h_0.dtype), jnp.zeros_like(h_0))
         is_counted = jnp.arange(T) >= warm_up
-        (_, _, total), _ = jax.lax.scan(advance, start, (is_counted, inputs))
+        (*_, total), _ = jax.lax.scan(advance, start, (is_counted, inputs))
         return total / (T - warm_up)
 
     return _over_batch(one, cell, carry, inputs)
@@ -134,18 +134,31 @@ def lyapunov_spectrum(
 
 def _flat_step(
     cell: nn.RNNCellBase, variables: Any, carry: Any
-) -> tuple[Float[Array, " N"], Callable[[Array, Array], Array]]:
-    """h_0 as a vector, and one step (h, x) → h of vectors."""
-    h_0, unravel = ravel_pytree(carry)
+) -> tuple[tuple[Float[Array, " N"], list[Any]], Callable[[Array, list[Any], Array], Any]]:
+    """h_0 as a vector, beside what of a carry counts steps, and one step (h, counts, x) → both."""
+    leaves, treedef = jax.tree.flatten(carry)
+    is_state = [jnp.issubdtype(jnp.asarray(leaf).dtype, jnp.floating) for leaf in leaves]
 
-    def step(h: Array, x: Array) -> Array:
+    def parts(leaves: list[Any]) -> tuple[list[Any], list[Any]]:
+        pairs = list(zip(leaves, is_state, strict=True))
+        return [leaf for leaf, state in pairs if state], [
+            leaf for leaf, state in pairs if not state
+        ]
+
+    states, counts = parts(leaves)
+    h_0, unravel = ravel_pytree(states)
+
+    def step(h: Array, counts: list[Any], x: Array) -> tuple[Array, list[Any]]:
+        kinds = {True: iter(unravel(h)), False: iter(counts)}
+        carry: Any = jax.tree.unflatten(treedef, [next(kinds[state]) for state in is_state])
         try:
-            new: Any = cell.apply(variables, unravel(h), x)
+            new: Any = cell.apply(variables, carry, x)
         except ScopeParamShapeError as error:
             raise misfit(x, error) from error
-        return ravel_pytree(new[0])[0]
+        states, counts = parts(jax.tree.leaves(new[0]))
+        return ravel_pytree(states)[0], counts
 
-    return h_0, step
+    return (h_0, counts), step
 
 
 def _over_batch(

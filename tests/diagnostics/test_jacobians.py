@@ -7,7 +7,7 @@ import pytest
 from flax import linen as nn
 from jax.flatten_util import ravel_pytree
 
-from jaxrnn import VanillaCell
+from jaxrnn import TruncatedCell, VanillaCell
 from jaxrnn.diagnostics import jacobian_singular_values, lyapunov_spectrum
 from tests import numpy_reference as reference
 from tests.numpy_reference import B, D, N, T
@@ -49,6 +49,24 @@ def dense_jacobian(cell, variables, carry, inputs):
         return ravel_pytree(carry)[0]
 
     return np.asarray(jax.jit(jax.jacfwd(last))(h_0))
+
+
+@pytest.mark.parametrize("measure", [jacobian_singular_values, lyapunov_spectrum])
+def test_a_carry_that_counts_has_as_many_directions_as_states(measure, rng, x64):
+    """A TruncatedCell counts its steps: a number, and no state."""
+    cell = VanillaCell(N, **WIDE)
+    variables, carry, inputs = random_cell(rng, cell)
+    expected = measure(cell, variables, carry, inputs)
+    for steps, same in ((T + 1, True), (2, False)):
+        counting = TruncatedCell(cell, steps)
+        start = counting.initialize_carry(jax.random.key(0), (D,))
+        start = jax.tree.map(lambda leaf: carry if leaf.ndim else leaf, start)
+        found = measure(counting, variables, start, inputs)
+        assert found.shape == (N,)
+        if same:
+            np.testing.assert_array_equal(found, expected)
+        else:
+            np.testing.assert_array_equal(found, -np.inf)  # nothing gets past a cut
 
 
 @pytest.mark.parametrize("scale", [0.5, 1.0, 1.7])
