@@ -40,7 +40,10 @@ def as_array(name: str, value: Any, kinds: tuple[Any, ...], words: str) -> jax.A
             raise ValueError(
                 f"{name} must be {words} of {limits.bits} bits, got {described(value)}"
             )
-    return jnp.asarray(array)
+    array = jnp.asarray(array)
+    # Of 8 or 16 bits, a bound such as T or −100 would wrap.
+    is_narrow = jnp.issubdtype(array.dtype, jnp.integer) and array.dtype.itemsize < 4
+    return array.astype(jnp.int32) if is_narrow else array
 
 
 def as_real_array(name: str, value: Any) -> jax.Array:

@@ -101,7 +101,7 @@ def classification_loss(model: nn.Module, num_tokens: int) -> BatchMean:
         )
         return _cross_entropy(logits, classes)
 
-    return BatchMean(loss, lambda batch: jnp.sum(batch[1] != IGNORED), _drops(model))
+    return BatchMean(loss, _count, _drops(model))
 
 
 def stream_loss(model: SequenceModel, num_tokens: int) -> BatchMean:
@@ -141,7 +141,7 @@ def stream_loss(model: SequenceModel, num_tokens: int) -> BatchMean:
         value, accuracy = _cross_entropy(logits, classes)
         return value, (accuracy, carry)
 
-    return BatchMean(loss, lambda batch: jnp.sum(batch[1] != IGNORED))
+    return BatchMean(loss, _count)
 
 
 def regression_loss(model: nn.Module) -> BatchMean:
@@ -199,6 +199,11 @@ def _one_hot(tokens: Any, num_tokens: int, params: Any) -> Array:
     vectors = jax.nn.one_hot(tokens, num_tokens, dtype=jax.tree.leaves(params)[0].dtype)
     is_known = (tokens >= 0) & (tokens < num_tokens)
     return jnp.where(is_known[..., None], vectors, jnp.nan)
+
+
+def _count(batch: Any) -> Array:
+    """How many predictions count."""
+    return jnp.sum(as_whole_array("classes", batch[1]) != IGNORED)
 
 
 def _cross_entropy(logits: Array, classes: Any) -> tuple[Array, Array]:

@@ -199,8 +199,6 @@ def checked_carry(name: str, cell: nn.RNNCellBase, carry: Any, shape: tuple[int,
     batch = shape[: len(shape) - cell.num_feature_axes]
 
     def checked(leaf: Any, wanted: Any) -> Array:
-        if isinstance(leaf, jax.Array) and leaf.shape == wanted.shape:
-            return leaf
         if jnp.issubdtype(wanted.dtype, jnp.floating):
             leaf = as_float_array(name, leaf)
         if jnp.shape(leaf) != wanted.shape:

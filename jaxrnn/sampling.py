@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from flax.core.meta import unbox
 from jaxtyping import Array, Float, Int
 
 from jaxrnn.array_checks import as_whole_array, check_key, check_module, check_range
@@ -61,7 +62,7 @@ def sample(
 
 def _num_tokens(variables: Any) -> int:
     try:
-        return variables["params"]["readout"]["bias"].shape[-1]
+        return unbox(variables["params"]["readout"]["bias"]).shape[-1]
     except (KeyError, TypeError, AttributeError, IndexError):
         raise ValueError(
             "variables must hold params/readout/bias, as a model's init gives"

@@ -251,3 +251,20 @@ def test_devices_drop_differently(rng, two_devices):
     measured = chunk(state, batches)[1]
     half = dropping_chunk(0.5)[0](state, jax.tree.map(lambda leaf: leaf[:, :1], batches))[1]
     assert measured.loss[0] != half.loss[0]
+
+
+@pytest.mark.parametrize(
+    ("num_tokens", "dtype"), [(256, np.uint8), (300, np.uint8), (200, np.int8)]
+)
+def test_tokens_and_classes_of_few_bits_count_as_any(num_tokens, dtype):
+    """In 8 bits 156 is −100, and 256 is 0."""
+    model = SequenceModel(VanillaCell(3), num_tokens)
+    params = model.init(jax.random.key(0), jnp.zeros((1, 1, num_tokens)))["params"]
+    loss = classification_loss(model, num_tokens)
+    tokens = np.array([[1, 100, 7]])
+    classes = np.array([[156 if dtype == np.uint8 else 3, 0, 99]])
+    found, expected = (
+        loss(params, (tokens.astype(kind), classes.astype(kind)))[0] for kind in (dtype, np.int32)
+    )
+    np.testing.assert_array_equal(found, expected)
+    assert loss.count((tokens.astype(dtype), classes.astype(dtype))) == 3

@@ -218,3 +218,20 @@ def test_a_carry_of_another_batch_is_named(rng):
         carry = cell.initialize_carry(jax.random.key(0), (3, D))
         with pytest.raises(ValueError, match=r"initial_carry must have the batch axes \(2,\)"):
             model.apply(variables, x, initial_carry=carry)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.int16, np.uint16])
+@pytest.mark.parametrize("reverse", [False, True])
+def test_lengths_of_few_bits_do_not_wrap(rng, dtype, reverse, unchecked):
+    """T is 300, which 8 bits do not hold."""
+    model = SequenceModel(VanillaCell(3), 1, last_only=True)
+    inputs = jnp.asarray(rng.standard_normal((2, 300, 2)), jnp.float32)
+    variables = model.init(jax.random.key(0), inputs)
+
+    def outputs(lengths):
+        return model.apply(variables, inputs, seq_lengths=lengths, reverse=reverse)
+
+    expected = outputs(jnp.array([100, 7]))
+    narrow = jnp.array([100, 7], dtype)
+    np.testing.assert_array_equal(outputs(narrow), expected)
+    np.testing.assert_allclose(jax.jit(outputs)(narrow), expected, rtol=1e-6)

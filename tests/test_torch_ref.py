@@ -26,7 +26,13 @@ from torch_ref import (
     sample,
 )
 from torch_ref.convert import load_weights, to_weights
-from torch_ref.training import classification_loss, make_train_chunk
+from torch_ref.training import (
+    TrainState,
+    classification_loss,
+    make_train_chunk,
+    make_train_step,
+    regression_loss,
+)
 
 D, N, C = 3, 5, 2
 
@@ -280,3 +286,55 @@ def test_what_is_not_finite_is_not_a_number_and_leaves_the_others_as_they_are():
         assert torch.isnan(found[1]).all()
         for i in (0, 2):
             torch.testing.assert_close(found[i], function(W[i]), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("loss", ["classification", "regression"])
+def test_the_ready_losses_drop_in_training_and_nowhere_else(loss):
+    values = {}
+    for rate in (0.0, 0.9):
+        torch.manual_seed(0)
+        model = StackedModel([VanillaCell(D, N), GRUCell(N, N)], D, dropout_rate=rate)
+        if loss == "classification":
+            batch, made = (torch.tensor([[0, 1, 2]]),) * 2, classification_loss(D)
+        else:
+            batch, made = (torch.ones(1, 3, D), torch.ones(1, 3, D)), regression_loss()
+        evaluated = made(model, batch)[0].item()
+        state = TrainState(model, optimizers.sgd(model, lr=0.0))
+        step = make_train_step(made)
+        values[rate] = [evaluated, *(step(state, batch).loss for _ in range(3))]
+    assert len(set(values[0.0])) == 1
+    assert values[0.9][0] == values[0.0][0]
+    assert len(set(values[0.9])) == 4  # and other units each time
+
+
+@pytest.mark.parametrize("scale", [1.0, 2.0])
+def test_the_gradient_of_polar_where_singular_values_coincide(scale):
+    """(G − Q Gᵀ Q) / 2s at W = sQ, as in jaxrnn."""
+    generator = torch.Generator().manual_seed(0)
+    A, G = (torch.randn(N, N, generator=generator, dtype=torch.float64) for _ in range(2))
+    Q = orthogonal.qr(A)
+    W = (scale * Q).requires_grad_()
+    (orthogonal.polar(W) * G).sum().backward()
+    torch.testing.assert_close(W.grad, (G - Q @ G.T @ Q) / (2 * scale), rtol=0, atol=1e-14)
+    assert torch.autograd.gradcheck(orthogonal.polar, (A[None].requires_grad_(),))
+
+
+@pytest.mark.parametrize("activation", ["tanh", "relu", "leaky_relu", "modrelu", "identity"])
+def test_a_loaded_second_bias_counts_whatever_the_activation(activation):
+    model = SequenceModel(VanillaCell(D, N, activation), C)
+    model.cell.load_state_dict(torch.nn.RNN(D, N).state_dict(), strict=False)
+    inputs = torch.randn(2, 4, D)
+    before = model(inputs)
+    load_weights(model, to_weights(model))  # as one bias, the sum
+    assert torch.equal(model.cell.bias_hh_l0, torch.zeros(N))
+    torch.testing.assert_close(model(inputs), before, rtol=0, atol=1e-6)  # a few eps
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int16])
+def test_tokens_of_few_bits_count_as_any(dtype):
+    size = 300 if dtype == torch.int16 else 256
+    model = SequenceModel(VanillaCell(size, N), size)
+    tokens = torch.tensor([[1, 100, 5]])
+    loss = classification_loss(size)
+    narrow, wide = (loss(model, (tokens.to(kind),) * 2)[0] for kind in (dtype, torch.int64))
+    assert torch.equal(narrow, wide)

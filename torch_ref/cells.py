@@ -108,7 +108,8 @@ class VanillaCell(nn.RNN):
         if self.activation in _NATIVE:
             hidden, last = super().forward(inputs, None if carry is None else carry[None])
             return hidden, last[0]
-        z_from_inputs = nn.functional.linear(inputs, self.weight_ih_l0, self.bias_ih_l0)
+        bias = self.bias_ih_l0 + self.bias_hh_l0  # the latter zero, but of loaded states
+        z_from_inputs = nn.functional.linear(inputs, self.weight_ih_l0, bias)
         h = z_from_inputs.new_zeros(inputs.shape[0], self.hidden_size) if carry is None else carry
         phi = ACTIVATIONS[self.activation]
         extra = (self.modrelu_bias,) if self.activation == "modrelu" else ()

@@ -93,6 +93,7 @@ def check_range(name: str, values: Tensor, most: int, ignored: int | None = None
     """ValueError for values outside 0 … most − 1, where they are on the CPU."""
     if values.is_cuda:
         return
+    values = values if values.is_floating_point() else values.long()  # of 8 bits a bound wraps
     wrong = values[(values < 0) | (values >= most)]
     wrong = wrong if ignored is None else wrong[wrong != ignored]
     if len(wrong):

@@ -37,10 +37,11 @@ def classification_loss(num_tokens: int) -> Loss:
       2.197 2.197
     """
 
-    def loss(model: nn.Module, batch: Any) -> tuple[Tensor, Tensor]:
+    @_with_dropout
+    def loss(model: nn.Module, batch: Any, train: bool = False) -> tuple[Tensor, Tensor]:
         tokens, classes = batch
         inputs = _one_hot(tokens, num_tokens).to(next(model.parameters()).dtype)
-        logits = model(inputs)
+        logits = _outputs(model, inputs, train)
         return _cross_entropy(logits, classes)
 
     return loss
@@ -83,6 +84,19 @@ def stream_loss(num_tokens: int) -> Loss:
     return loss
 
 
+def _with_dropout(loss: Loss) -> Loss:
+    """Marked as a loss that takes ``train=True``, as ``make_train_step`` gives it."""
+    loss.takes_train = True  # type: ignore[attr-defined]
+    return loss
+
+
+def _outputs(model: nn.Module, inputs: Tensor, train: bool) -> Tensor:
+    """The model's, with dropout in training where it has any."""
+    if train and hasattr(model, "dropout_rate"):
+        return model(inputs, train=True)
+    return model(inputs)
+
+
 def _one_hot(tokens: Tensor, num_tokens: int) -> Tensor:
     check_tokens("tokens", tokens, ("B", "T"))
     check_range("tokens", tokens, num_tokens)
@@ -121,12 +135,13 @@ def regression_loss() -> Loss:
       (True, nan)
     """
 
-    def loss(model: nn.Module, batch: Any) -> tuple[Tensor, Tensor]:
+    @_with_dropout
+    def loss(model: nn.Module, batch: Any, train: bool = False) -> tuple[Tensor, Tensor]:
         inputs, targets = batch
         weight = next(model.parameters())
         check_tensor("inputs", inputs, None)
         check_tensor("targets", targets, None)
-        outputs = model(inputs.to(weight.dtype))
+        outputs = _outputs(model, inputs.to(weight.dtype), train)
         if targets.ndim == outputs.ndim - 1 and outputs.shape[-1] == 1:
             outputs = outputs[..., 0]
         if targets.shape != outputs.shape:

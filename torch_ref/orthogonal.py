@@ -6,6 +6,7 @@ The counterpart of jaxrnn.orthogonal, which has the table of names and their pro
 
 from collections.abc import Callable
 from functools import wraps
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -63,11 +64,24 @@ def polar(W: Tensor) -> Tensor:
       True
     """
 
-    def nearest(W: Tensor) -> Tensor:
-        U, _, Vt = torch.linalg.svd(W, full_matrices=False)
+    return where_finite(_Polar.apply, W)
+
+
+class _Polar(torch.autograd.Function):
+    """U Vᵀ, with jaxrnn's derivative, finite where singular values coincide."""
+
+    @staticmethod
+    def forward(ctx: Any, W: Tensor) -> Tensor:
+        U, sigma, Vt = torch.linalg.svd(W, full_matrices=False)
+        ctx.save_for_backward(U, sigma, Vt)
         return U @ Vt
 
-    return where_finite(nearest, W)
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        U, sigma, Vt = ctx.saved_tensors
+        M = U.mT @ gradients[0] @ Vt.mT
+        sums = sigma.unsqueeze(-1) + sigma.unsqueeze(-2)
+        return U @ ((M - M.mT) / sums) @ Vt
 
 
 @_of_square_matrices

@@ -124,7 +124,8 @@ def make_train_step(loss: Loss) -> Callable[[TrainState, Any], Measurements]:
         state.optimizer.zero_grad(set_to_none=True)
         carry = state.carry
         if carry is None:
-            value, accuracy = loss(state.model, batch)
+            options = {"train": True} if hasattr(loss, "takes_train") else {}
+            value, accuracy = loss(state.model, batch, **options)
         else:
             value, (accuracy, carry) = loss(state.model, batch, carry)
         value.backward()

@@ -119,7 +119,7 @@ def test_errors_do_not_add_up(name, rng):
         return at, diagnostics.orthogonality_error(at[0])
 
     begin = start, optimizer.init(start)
-    # All of them were seen to do 100,000; here the default does, as the others end by the same step.
+    # All were seen to do 100,000; here the default does, and the others end by the same step.
     hundreds = 1000 if name == "on_group" else 200
     _, errors = jax.jit(lambda: jax.lax.scan(a_hundred, begin, length=hundreds))()
     assert bool(jnp.isfinite(errors).all())
