@@ -18,7 +18,8 @@ from jax.custom_batching import custom_vmap
 def one_by_one(decompose: Callable[[jax.Array], Any]) -> Callable[[jax.Array], Any]:
     """A function of (..., N, N) that on a CPU calls ``decompose`` with (N, N) alone.
 
-    ``decompose`` returns a pytree of arrays and takes a batch too. No derivative goes through.
+    ``decompose`` returns a pytree of arrays and takes a batch too. Derivatives are its own, of a
+    batch as a whole: those here that several devices ask for are derived by hand where they stand.
     """
 
     def looped(W: jax.Array) -> Any:
@@ -38,7 +39,13 @@ def one_by_one(decompose: Callable[[jax.Array], Any]) -> Callable[[jax.Array], A
         found = of_batch(W)
         return found, jax.tree.map(lambda _: True, found)
 
-    return of_batch
+    function = jax.custom_jvp(of_batch)
+
+    @function.defjvp
+    def jvp(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> Any:
+        return jax.jvp(decompose, primals, tangents)
+
+    return function
 
 
 @one_by_one

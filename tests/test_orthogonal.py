@@ -363,3 +363,17 @@ def test_a_margin_that_a_schedule_narrows(rng):
         params = optax.apply_updates(params, updates)
         norms.append(np.linalg.norm(params["W"], 2))
     np.testing.assert_allclose(norms, [1.5, 1.375, 1.25, 1.125, 1, 1], rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["qr", "householder", "polar", "newton_schulz", "cholesky"])
+def test_second_derivatives_are_slopes_of_the_first(rng, x64, name):
+    retract, G = RETRACTIONS[name], jnp.asarray(rng.standard_normal((4, 4)))
+    W = jnp.asarray(orthogonal_matrices(rng, 4) + 0.1 * rng.standard_normal((4, 4)))
+    E = jnp.asarray(rng.standard_normal((4, 4)))
+    gradient = jax.grad(lambda W: jnp.sum(G * retract(W)))
+    h = 1e-5
+    slope = (gradient(W + h * E) - gradient(W - h * E)) / (2 * h)
+    # The third derivative times h², and rounding divided by h.
+    np.testing.assert_allclose(jax.jvp(gradient, (W,), (E,))[1], slope, rtol=0, atol=1e-7)
+    hessian = jax.hessian(lambda W: jnp.sum(G * retract(W)))(W)
+    np.testing.assert_allclose(jnp.tensordot(hessian, E, 2), slope, rtol=0, atol=1e-7)
