@@ -114,6 +114,9 @@ class CharLMConfig(options.TrainingOptions):
         """ValueError where options would have no effect."""
         if self.text_file and self.compare == "datasets":
             raise ValueError("--compare datasets decides about --text-file itself")
+        written = self.out and (self.out / "results.json").resolve()
+        if self.text_file and self.text_file.resolve() == written:
+            raise ValueError(f"--out {self.out} would overwrite --text-file {self.text_file}")
         if self.text_file and self.dataset != type(self).dataset:
             raise ValueError(
                 f"--text-file {self.text_file} and --dataset {self.dataset}: only one of them"

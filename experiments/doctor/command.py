@@ -78,6 +78,9 @@ def execute(config: DoctorConfig) -> None:
         cli.fail("one of --results and --checkpoint is needed, and not both")
     if config.json and config.results and config.json.resolve() == config.results.resolve():
         cli.fail(f"--json {config.json} would overwrite --results {config.results}")
+    inside = config.json.resolve().parents if config.json else ()
+    if config.checkpoint and config.checkpoint.resolve() in inside:
+        cli.fail(f"--json {config.json} would write into --checkpoint {config.checkpoint}")
     try:
         if config.json is not None:
             check_writable(config.json)
@@ -88,6 +91,7 @@ def execute(config: DoctorConfig) -> None:
             examined = examine_results(config.results)
         else:
             assert config.checkpoint is not None
+            cli.require_backends(["jax"], devices=1)  # by which checkpoints are read
             saved = saved_job(config.checkpoint)
             cli.require_backends(list(dict.fromkeys(["jax", saved.job["backend"]])), devices=1)
             examined = examine_checkpoint(saved)

@@ -113,7 +113,7 @@ def test_recipes(text_file):
         ({"compare": "sizes"}, "--compare sizes decides about --hidden itself, got 8"),
         ({"dataset": "code"}, "--text-file .* and --dataset code: only one of them"),
         ({"load": "x"}, "--load needs --sample"),
-        ({"load": "x", "sample": 5, "out": "y"}, "--load writes nothing"),
+        ({"load": "x", "sample": 5, "out": Path("y")}, "--load writes nothing"),
         (
             {"load": "x", "sample": 5, "session": SessionOptions(log_dir=Path("z"))},
             "--load writes nothing",
@@ -124,6 +124,14 @@ def test_recipes(text_file):
 def test_bad_options_are_named(text_file, changes, message):
     with pytest.raises(ValueError, match=message):
         small(text_file, **changes)
+
+
+def test_a_text_is_not_overwritten_by_its_results(tmp_path):
+    path = tmp_path / "results.json"
+    path.write_text("ab" * 99)
+    with pytest.raises(ValueError, match="would overwrite --text-file"):
+        small(path, tmp_path)
+    assert small(path, tmp_path / "other").text_file == path
 
 
 @pytest.mark.parametrize(

@@ -206,6 +206,14 @@ def test_a_place_to_write_to_is_tried_before_the_work(tmp_path, capsys, monkeypa
     assert not list(tmp_path.iterdir())
 
 
+def test_nothing_is_written_into_a_folder_of_checkpoints(tmp_path, capsys):
+    inside = tmp_path / "saved" / "checkpoint-1" / "progress.json"
+    with pytest.raises(SystemExit) as stop:
+        execute(DoctorConfig(checkpoint=tmp_path / "saved", json=inside))
+    assert stop.value.code == 2
+    assert "would write into --checkpoint" in capsys.readouterr().err
+
+
 def test_results_are_not_overwritten_by_what_is_said_of_them(tmp_path, capsys):
     path = tmp_path / "results.json"
     text = json.dumps(results(runs=[]))
