@@ -7,6 +7,7 @@ of a gradient.
 """
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -131,7 +132,12 @@ def rotations(least: float, most: float) -> Initializer:
     """
     check_real("least", least)
     check_real("most", most, f"finite and {least} or more", lambda value: value >= least)
-    return _rotations("rotations", float(least), float(most))
+    angles = float(least), float(most)
+
+    def init(key: jax.Array, shape, dtype=jnp.float32, out_sharding=None) -> jax.Array:
+        return _rotations("rotations", key, shape, dtype, *angles)
+
+    return init
 
 
 def henaff() -> Initializer:
@@ -146,7 +152,11 @@ def henaff() -> Initializer:
        [0 0 1 1 0]
        [0 0 0 0 1]]
     """
-    return _rotations("henaff", -math.pi, math.pi)
+
+    def init(key: jax.Array, shape, dtype=jnp.float32, out_sharding=None) -> jax.Array:
+        return _rotations("henaff", key, shape, dtype, -math.pi, math.pi)
+
+    return init
 
 
 def cayley() -> Initializer:
@@ -159,22 +169,25 @@ def cayley() -> Initializer:
       >>> bool(jnp.all(jnp.diagonal(W) > 0))
       True
     """
-    return _rotations("cayley", 0.0, math.pi / 2)
 
-
-def _rotations(name: str, least: float, most: float) -> Initializer:
     def init(key: jax.Array, shape, dtype=jnp.float32, out_sharding=None) -> jax.Array:
-        _check_square(shape, name)
-        *batch, N, _ = shape
-        angles = jax.random.uniform(key, (*batch, N // 2), dtype, least, most)
-        even = 2 * jnp.arange(N // 2)
-        W = jnp.broadcast_to(jnp.eye(N, dtype=dtype), shape)
-        W = W.at[..., even, even].set(jnp.cos(angles))
-        W = W.at[..., even + 1, even + 1].set(jnp.cos(angles))
-        W = W.at[..., even, even + 1].set(-jnp.sin(angles))
-        return W.at[..., even + 1, even].set(jnp.sin(angles))
+        return _rotations("cayley", key, shape, dtype, 0.0, math.pi / 2)
 
     return init
+
+
+def _rotations(
+    name: str, key: jax.Array, shape: tuple[int, ...], dtype: Any, least: float, most: float
+) -> jax.Array:
+    _check_square(shape, name)
+    *batch, N, _ = shape
+    angles = jax.random.uniform(key, (*batch, N // 2), dtype, least, most)
+    even = 2 * jnp.arange(N // 2)
+    W = jnp.broadcast_to(jnp.eye(N, dtype=dtype), shape)
+    W = W.at[..., even, even].set(jnp.cos(angles))
+    W = W.at[..., even + 1, even + 1].set(jnp.cos(angles))
+    W = W.at[..., even, even + 1].set(-jnp.sin(angles))
+    return W.at[..., even + 1, even].set(jnp.sin(angles))
 
 
 def _check_square(shape: tuple[int, ...], name: str) -> None:

@@ -254,11 +254,11 @@ def growing_length(first: int, last: int, epoch: int, epochs: int) -> int:
     Args:
       first: the shortest length.
       last: the task's own.
-      epoch: from 1.
+      epoch: from 1; after the last one the length stays the task's own.
       epochs: how many there are.
 
     Raises:
-      ValueError: ``first`` is not from 1 to ``last``, or ``epoch`` not from 1 to ``epochs``.
+      ValueError: ``first`` is not from 1 to ``last``.
 
     Example:
       >>> [tasks.growing_length(10, last=80, epoch=epoch, epochs=8) for epoch in range(1, 9)]
@@ -268,8 +268,6 @@ def growing_length(first: int, last: int, epoch: int, epochs: int) -> int:
     check_whole("first", first)
     check_whole("epochs", epochs)
     check_whole("epoch", epoch)
-    if epoch > epochs:
-        raise ValueError(f"epoch must be from 1 to the {epochs} of epochs, got {epoch}")
     if first > last:
         raise ValueError(f"the first length must be from 1 to the last, {last}, got {first}")
     doublings = ((last - 1) // first).bit_length()  # the least n with first · 2ⁿ ≥ last

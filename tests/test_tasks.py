@@ -149,9 +149,8 @@ def test_growing_lengths():
     assert lengths(1, 100, 4) == [1, 32, 100, 100]
 
 
-def test_there_is_no_epoch_after_the_last():
-    with pytest.raises(ValueError, match="epoch must be from 1 to the 4 of epochs, got 5"):
-        growing_length(3, 30, 5, 4)
+def test_after_the_last_epoch_the_length_stays():
+    assert [growing_length(3, 30, epoch, 4) for epoch in (4, 5, 99)] == [30, 30, 30]
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 7, 20])
