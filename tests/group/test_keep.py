@@ -141,6 +141,7 @@ def test_the_tangent_before_the_optimizer_is_not_the_tangent_after_it(model, x64
     assert 0.01 < shares["before"] < shares["not at all"]
 
 
+@pytest.mark.slow
 def test_gates_seeds_and_other_names(rng):
     model = SequenceModel(nn.LSTMCell(N), C)
     params = jax.vmap(lambda key: model.init(key, jnp.zeros((B, T, D)))["params"])(
@@ -163,6 +164,7 @@ def test_gates_seeds_and_other_names(rng):
     assert error_of(moved) > 0.1
 
 
+@pytest.mark.slow
 def test_vmap_over_seeds_is_each_seed_alone(model, rng):
     optimizer = keep_orthogonal(optax.adam(RATE))
     params = [params_of(model, seed=seed) for seed in range(S)]
@@ -184,6 +186,7 @@ def test_vmap_over_seeds_is_each_seed_alone(model, rng):
         )
 
 
+@pytest.mark.slow
 def test_training_with_chunks_two_devices_and_donation(model, rng):
     optimizer = optax.chain(optax.clip_by_global_norm(1.0), keep_orthogonal(optax.adam(RATE)))
     loss = training.regression_loss(model)
@@ -210,6 +213,7 @@ def test_bfloat16_is_as_orthogonal_as_its_digits(model, rng):
     assert error_of(moved) < N * float(jnp.finfo(jnp.bfloat16).eps)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "make",
     [
@@ -274,6 +278,7 @@ def quadratic(rng):
     return params, loss
 
 
+@pytest.mark.slow
 def test_a_search_along_a_line_is_one_along_the_group(rng, x64):
     """L-BFGS evaluates the loss where the coordinates that it tries lead to."""
     params, loss = quadratic(rng)
@@ -295,6 +300,7 @@ def test_a_search_along_a_line_is_one_along_the_group(rng, x64):
     assert values[-1] < 1e-3 * values[0]
 
 
+@pytest.mark.slow
 def test_around_the_wrapper_averages_leave_the_group_and_are_put_back(rng):
     """What an average of orthogonal matrices needs, and what inside of the wrapper is none."""
     params, loss = quadratic(rng)
@@ -333,6 +339,7 @@ def test_a_wrapper_that_hides_the_matrix_is_refused(model):
         flat.init(params_of(model))
 
 
+@pytest.mark.slow
 def test_a_state_is_saved_and_restored(model, tmp_path):
     method = group.exprnn(optax.rmsprop(RATE), every=3)
     optimizer, params = keep_orthogonal(optax.adam(RATE), method), params_of(model)

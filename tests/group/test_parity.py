@@ -84,6 +84,7 @@ def problem(rng, x64):
     return rng.standard_normal((STEPS, N, N)), np.linalg.qr(rng.standard_normal((N, N)))[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", METHODS)
 def test_a_step_and_two_hundred(name, problem):
     ours, theirs = trajectories(name, *problem)
